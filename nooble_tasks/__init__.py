@@ -1,0 +1,135 @@
+"""nooble-tasks: a task queue and action bus on Redis that knows tenants and tiers.
+
+    from nooble_tasks import BaseService, enqueue_action, handles
+
+Everything public is here; modules with a leading underscore are not. Start reading at `client.py`
+(how an action is sent) and `worker.py` (how it is run); docs/path.md follows one action through both.
+"""
+
+from __future__ import annotations
+
+from ._engine import ManualClock, Outcome, Policy, PolicyError, SchedulerError, State
+from .actions import DomainAction, DomainActionResponse
+from .bus import Bus
+from .client import BaseRedisClient
+from .context import ExecutionContext, current_context, use_context
+from .default_client import close_default_client, enqueue_action, get_default_client
+from .error_detail import ErrorDetail
+from .error_handling import setup_error_handling
+from .error_mapping import detail_from_exception, error_from_detail
+from .errors import (
+    ActionCancelled,
+    ActionError,
+    ActionExpired,
+    ActionFailed,
+    ActionTimeout,
+    ConfigurationError,
+    HandlerSignal,
+    InvalidAction,
+    InvalidId,
+    InvalidResponse,
+    InvalidTime,
+    LeaseLost,
+    MissingTenant,
+    NoobleError,
+    PayloadNotSerializable,
+    PayloadTooDeep,
+    PayloadTooLarge,
+    QueueUnavailable,
+    RateLimited,
+    StateConflict,
+    StateError,
+    StateModelMismatch,
+    UnknownAction,
+    UnknownDomain,
+    UnknownTier,
+)
+from .handle import ActionHandle
+from .ids import ServiceRegistry, check_action_id, check_domain, check_id, check_tenant_id, check_tier, new_id
+from .logs import get_logger, init_logging
+from .queue_manager import DomainQueueManager, QueueManager
+from .redis_manager import RedisManager, get_redis_client
+from .retry import NO_RETRY, RetryPolicy
+from .service import ActionProcessor, BaseService, handles
+from .settings import CommonAppSettings, Settings
+from .signals import Backpressure, Reject, Retry, Snooze
+from .state import RedisStateManager
+from .worker import BaseWorker
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "NO_RETRY",
+    "ActionCancelled",
+    "ActionError",
+    "ActionExpired",
+    "ActionFailed",
+    "ActionHandle",
+    "ActionProcessor",
+    "ActionTimeout",
+    "Backpressure",
+    "BaseRedisClient",
+    "BaseService",
+    "BaseWorker",
+    "Bus",
+    "CommonAppSettings",
+    "ConfigurationError",
+    "DomainAction",
+    "DomainActionResponse",
+    "DomainQueueManager",
+    "ErrorDetail",
+    "ExecutionContext",
+    "HandlerSignal",
+    "InvalidAction",
+    "InvalidId",
+    "InvalidResponse",
+    "InvalidTime",
+    "LeaseLost",
+    "ManualClock",
+    "MissingTenant",
+    "NoobleError",
+    "Outcome",
+    "PayloadNotSerializable",
+    "PayloadTooDeep",
+    "PayloadTooLarge",
+    "Policy",
+    "PolicyError",
+    "QueueManager",
+    "QueueUnavailable",
+    "RateLimited",
+    "RedisManager",
+    "RedisStateManager",
+    "Reject",
+    "Retry",
+    "RetryPolicy",
+    "SchedulerError",
+    "ServiceRegistry",
+    "Settings",
+    "Snooze",
+    "State",
+    "StateConflict",
+    "StateError",
+    "StateModelMismatch",
+    "UnknownAction",
+    "UnknownDomain",
+    "UnknownTier",
+    "__version__",
+    "check_action_id",
+    "check_domain",
+    "check_id",
+    "check_tenant_id",
+    "check_tier",
+    "close_default_client",
+    "current_context",
+    "detail_from_exception",
+    "enqueue_action",
+    "error_from_detail",
+    "get_default_client",
+    "get_logger",
+    "get_redis_client",
+    "handles",
+    "init_logging",
+    "new_id",
+    "setup_error_handling",
+    "use_context",
+]

@@ -1,0 +1,80 @@
+"""The only door to the scheduler.
+
+In the wheel it lives at `nooble_tasks._scheduler`, so that a user's own `scheduler.py` is not shadowed; in a
+checkout it is the top-level package. Everything else in the library imports it from here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scheduler import (
+        Claim,
+        Claimed,
+        Clock,
+        Engine,
+        Enqueued,
+        Extended,
+        Finish,
+        Keys,
+        ManualClock,
+        NewAction,
+        Outcome,
+        Policy,
+        PolicyError,
+        Promoted,
+        Reclaimed,
+        SchedulerError,
+        ScriptError,
+        ServerClock,
+        State,
+        SystemClock,
+        TierPolicy,
+        UnknownTierError,
+        maintenance,
+        scripts,
+    )
+    from scheduler import inspect as inspection
+    from scheduler.engine import read_extended
+else:
+    _NAME = f"{__package__}._scheduler" if find_spec(f"{__package__}._scheduler") else "scheduler"
+
+    def _part(name: str) -> Any:
+        return import_module(f"{_NAME}.{name}")
+
+    _scheduler = import_module(_NAME)
+    globals().update({name: getattr(_scheduler, name) for name in _scheduler.__all__})
+    inspection, maintenance, scripts = _part("inspect"), _part("maintenance"), _part("scripts")
+    read_extended = _part("engine").read_extended
+
+__all__ = [
+    "Claim",
+    "Claimed",
+    "Clock",
+    "Engine",
+    "Enqueued",
+    "Extended",
+    "Finish",
+    "Keys",
+    "ManualClock",
+    "NewAction",
+    "Outcome",
+    "Policy",
+    "PolicyError",
+    "Promoted",
+    "Reclaimed",
+    "SchedulerError",
+    "ScriptError",
+    "ServerClock",
+    "State",
+    "SystemClock",
+    "TierPolicy",
+    "UnknownTierError",
+    "inspection",
+    "maintenance",
+    "read_extended",
+    "scripts",
+]

@@ -1,0 +1,138 @@
+"""What services say to each other: an action, and the response to it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
+
+from pydantic import AliasChoices, BaseModel, Field, PlainSerializer, TypeAdapter, model_validator
+
+from .error_detail import ErrorDetail
+from .errors import InvalidResponse, NoobleError
+from .ids import DEFAULT_REGISTRY, new_id
+from .payload import plain
+from .wire import ActionType, Id, Moment, RedisKey, WireModel
+
+__all__ = ["DomainAction", "DomainActionResponse", "ErrorDetail"]
+
+T = TypeVar("T")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class DomainAction(WireModel):
+    """One thing that one service asks of another, for one tenant.
+
+    `data` may be given as a pydantic model, a dictionary or any JSON value; it is kept as plain JSON types,
+    so that the handler sees what the sender sees; None is the same as {}. `deadline` is absolute: nothing
+    starts after it.
+    """
+
+    _noun: ClassVar[str] = "action"
+    _aliases: ClassVar[frozenset[str]] = frozenset({"callback_queue"})
+
+    action_id: Id = Field(default_factory=new_id)
+    action_type: ActionType
+    tenant_id: Id
+    tenant_tier: Id | None = None
+    session_id: Id | None = None
+    task_id: Id | None = None
+    origin_service: Id | None = None
+    target_service: Id | None = None
+    correlation_id: Id | None = None
+    trace_id: Id = Field(default_factory=new_id)
+    callback_queue_name: RedisKey | None = Field(
+        default=None, validation_alias=AliasChoices("callback_queue_name", "callback_queue")
+    )
+    callback_action_type: ActionType | None = None
+    data: Any = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    deadline: Moment | None = None
+    created_at: Moment = Field(default_factory=_now)
+    idempotency_key: Id | None = None
+    unique_key: Id | None = None
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, **fields: Any) -> None:
+            for name in ("data", "metadata"):
+                value = fields.get(name)
+                if value is not None:
+                    fields[name] = plain(value, name)
+                elif name in fields:
+                    del fields[name]
+            super().__init__(**fields)
+
+        __init__.__pydantic_base_init__ = True
+
+    @property
+    def callback_queue(self) -> str | None:
+        """`callback_queue_name` by its older name."""
+        return self.callback_queue_name
+
+    @property
+    def domain(self) -> str:
+        """Where the action goes: its target service's domain, else the first part of its type."""
+        if self.target_service is None:
+            return self.action_type.partition(".")[0]
+        return DEFAULT_REGISTRY.domain_of_service(self.target_service)
+
+
+class DomainActionResponse(WireModel):
+    """The one answer to an action: data when it succeeded, an error when it did not.
+
+    `data` may be a pydantic model; it travels as JSON and the receiver reads it back with `data_as`.
+    """
+
+    _noun: ClassVar[str] = "response"
+    _error: ClassVar[type[NoobleError]] = InvalidResponse
+    _plain_fields: ClassVar[tuple[str, ...]] = ("data",)
+
+    success: bool
+    # Made plain first: the envelope leaves out what is None, a model inside the data must not.
+    data: Annotated[Any, PlainSerializer(plain, when_used="json")] = None
+    error: ErrorDetail | None = None
+    action_id: Id | None = None
+    action_type: str | None = None
+    correlation_id: Id | None = None
+    tenant_id: Id | None = None
+    trace_id: Id | None = None
+    attempt: int | None = None
+    queue_time_ms: float | None = None
+    run_time_ms: float | None = None
+
+    @model_validator(mode="after")
+    def _one_outcome(self) -> Self:
+        if self.success and self.error is not None:
+            raise ValueError("a successful response has no error; set success=False or drop the error")
+        if not self.success and self.error is None:
+            raise ValueError("a failed response needs an error; give an ErrorDetail")
+        return self
+
+    @classmethod
+    def succeeded(cls, action: DomainAction, data: Any = None, **run: Any) -> Self:
+        """The answer to `action` with its result; `run` may hold attempt, queue_time_ms and run_time_ms."""
+        return cls(success=True, data=data, **_address(action), **run)
+
+    @classmethod
+    def failed(cls, action: DomainAction, error: ErrorDetail, **run: Any) -> Self:
+        """The answer to `action` with what went wrong."""
+        return cls(success=False, error=error, **_address(action), **run)
+
+    def data_as(self, kind: type[T]) -> T:
+        """The data as a model or any type pydantic knows; its ValidationError when the data does not fit."""
+        if isinstance(self.data, BaseModel) and isinstance(self.data, kind):
+            return self.data
+        return TypeAdapter(kind).validate_python(self.data)
+
+
+def _address(action: DomainAction) -> dict[str, Any]:
+    return {
+        "action_id": action.action_id,
+        "action_type": action.action_type,
+        "correlation_id": action.correlation_id,
+        "tenant_id": action.tenant_id,
+        "trace_id": action.trace_id,
+    }

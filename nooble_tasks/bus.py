@@ -1,0 +1,93 @@
+"""What all clients and workers of one Redis client share: the engine, the clock, the waiting callers."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ._engine import Clock, Engine, Keys, Policy, ServerClock
+from .queue_manager import QueueManager
+from .replies import ReplyListener
+from .settings import CommonAppSettings
+
+_buses: WeakKeyDictionary[Any, Bus] = WeakKeyDictionary()
+
+
+class Bus:
+    """One per Redis client and process. `Bus.of` gives the shared one."""
+
+    def __init__(
+        self,
+        redis: Any,
+        settings: CommonAppSettings,
+        *,
+        policy: Policy | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.redis = redis
+        self.settings = settings
+        self.keys = Keys(settings.key_prefix, cluster=settings.redis_cluster)
+        self.policy = policy or load_policy(settings)
+        self.clock: Clock = clock or ServerClock()
+        self.engine = Engine(
+            redis,
+            policy=self.policy,
+            clock=self.clock,
+            keys=self.keys,
+            lease_ms=int(settings.lease_s * 1000),
+            duplicate_window_ms=int(settings.dedupe_window_s * 1000),
+            response_ttl_ms=int(settings.result_ttl_s * 1000),
+        )
+        self.queue_manager = QueueManager(
+            settings.environment, keys=self.keys, registry=settings.service_registry()
+        )
+        self.replies = ReplyListener(redis, self.keys)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @classmethod
+    def of(cls, redis: Any, settings: CommonAppSettings) -> Bus:
+        """The bus of this Redis client, made at the first call."""
+        bus = _buses.get(redis)
+        if bus is None:
+            bus = _buses[redis] = cls(redis, settings)
+        return bus
+
+    @classmethod
+    def use(cls, redis: Any, bus: Bus) -> Bus:
+        """Make `bus` the one that `of` gives for this client (another policy, a clock under control)."""
+        _buses[redis] = bus
+        return bus
+
+    async def ready(self) -> None:
+        """Before the first command: agree with the server about the time."""
+        if isinstance(self.clock, ServerClock) and not self.clock.calibrated:
+            await self.clock.calibrate(self.redis)
+
+    async def close(self) -> None:
+        """Stop waiting for responses; the Redis client stays open, it is its owner's."""
+        await self.replies.close()
+        if _buses.get(self.redis) is self:
+            del _buses[self.redis]
+
+
+def load_policy(settings: CommonAppSettings) -> Policy:
+    """The policy that the settings name, else `config/tiers.toml` if there is one, else the one shipped."""
+    if settings.tiers_file is not None:
+        return Policy.load(settings.tiers_file)
+    local = Path("config/tiers.toml")
+    if local.is_file():
+        return Policy.load(local)
+    shipped = files(__package__) / "_config" / "tiers.toml"
+    if shipped.is_file():
+        return Policy.parse(shipped.read_text(encoding="utf-8"), source="the shipped tiers.toml")
+    return Policy.load(Path(__file__).parent.parent / "config" / "tiers.toml")
+
+
+async def close_bus(redis: Any) -> None:
+    """Close the bus of a client that is about to be closed, if it has one."""
+    bus = _buses.get(redis)
+    if bus is not None:
+        await bus.close()

@@ -1,0 +1,63 @@
+"""Callbacks: actions that tell a sender how its action is going, on a list that the sender listens to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+from .actions import DomainAction
+from .connections import blocking_twin
+from .error_mapping import detail_from_exception
+from .payload import DEFAULT_LIMITS, PayloadLimits
+
+_BLOCK_S = 5.0
+
+
+def callback_for(action: DomainAction, service_name: str, data: Any, *, success: bool) -> DomainAction | None:
+    """The callback to `action`, None when it asks for none."""
+    if action.callback_action_type is None or action.callback_queue_name is None:
+        return None
+    return DomainAction(
+        action_type=action.callback_action_type,
+        tenant_id=action.tenant_id,
+        tenant_tier=action.tenant_tier,
+        session_id=action.session_id,
+        task_id=action.task_id,
+        origin_service=service_name,
+        target_service=action.origin_service,
+        correlation_id=action.correlation_id or action.action_id,
+        trace_id=action.trace_id,
+        data=data,
+        metadata={"success": success, "in_reply_to": action.action_id},
+    )
+
+
+def error_callback_data(error: BaseException) -> dict[str, Any]:
+    """The data of a callback that says what went wrong."""
+    return {"error": detail_from_exception(error).to_dict()}
+
+
+async def listen(
+    redis: Any, queue: str, timeout: float | None = None, limits: PayloadLimits = DEFAULT_LIMITS
+) -> AsyncIterator[DomainAction]:
+    """Callbacks of a list as they arrive, oldest first; ends after `timeout` seconds without one.
+
+    One listener per list. A callback is removed when the next is asked for, so one whose handling was
+    interrupted is delivered again.
+    """
+    blocking = blocking_twin(redis, _BLOCK_S)
+    loop = asyncio.get_running_loop()
+    try:
+        until = None if timeout is None else loop.time() + timeout
+        while until is None or loop.time() < until:
+            block = _BLOCK_S if until is None else max(min(_BLOCK_S, until - loop.time()), 0.01)
+            # Moving the oldest onto its own place is a peek that blocks: nothing is lost by a cut link.
+            raw = await blocking.blmove(queue, queue, cast("int", block), "RIGHT", "RIGHT")
+            if raw is None:
+                continue
+            yield DomainAction.from_json(cast("bytes", raw), limits)
+            await redis.lrem(queue, -1, raw)
+            until = None if timeout is None else loop.time() + timeout
+    finally:
+        await blocking.aclose(close_connection_pool=True)

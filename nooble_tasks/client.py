@@ -1,0 +1,313 @@
+"""How services talk to each other: three patterns over one bus, and `enqueue_action`.
+
+* fire and forget: `send_action_async`
+* request and response: `request`, `send_action_pseudo_sync`
+* callback: `send_action_async_with_callback`, then `listen_callbacks`
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel
+from redis.exceptions import RedisError
+
+from ._engine import Enqueued, NewAction, UnknownTierError
+from .actions import DomainAction, DomainActionResponse
+from .bus import Bus
+from .callbacks import callback_for, listen
+from .context import current_context, earliest
+from .errors import ActionError, ActionTimeout, InvalidAction, InvalidTime, QueueUnavailable, UnknownTier
+from .handle import ActionHandle, expect_within, raise_for, read_response
+from .idempotency import action_id_for
+from .ids import check_id
+from .settings import CommonAppSettings
+from .times import aware, delay_seconds
+
+
+class BaseRedisClient:
+    """A service's way to others. Subclass it with a method per action (`EmbeddingServiceClient`)."""
+
+    def __init__(self, service_name: str, redis_client: Any, settings: CommonAppSettings) -> None:
+        self.service_name = check_id("service_name", service_name)
+        self.redis_client = redis_client
+        self.settings = settings
+        self.bus = Bus.of(redis_client, settings)
+        self.queue_manager = self.bus.queue_manager
+
+    # -- fire and forget --------------------------------------------------------------------------------
+
+    async def send_action_async(self, action: DomainAction) -> None:
+        """Send and go on; no response is stored. Raises InvalidAction, QueueUnavailable."""
+        await self._send([self._prepare(action)])
+
+    async def enqueue_action(
+        self,
+        action: DomainAction | str,
+        data: Any = None,
+        *,
+        tenant_id: str | None = None,
+        tier: str | None = None,
+        delay: float | timedelta | None = None,
+        run_at: datetime | None = None,
+        deadline: datetime | float | timedelta | None = None,
+        idempotency_key: str | None = None,
+        unique_key: str | None = None,
+        callback: str | None = None,
+        callback_context: str | None = None,
+        session_id: str | None = None,
+        task_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> ActionHandle:
+        """Put an action in line and get a handle on it.
+
+        `action` is a DomainAction, or an action type with `data` and `tenant_id` (default: the tenant on
+        whose behalf the current handler runs). `delay` (seconds) or `run_at` postpone it. `deadline`, a
+        moment or seconds from now: nothing starts after it. `idempotency_key`: the same key of the same
+        tenant is one action. `unique_key`: at most one alive. `callback`: the action type of the callback.
+        """
+        if isinstance(action, str):
+            action = DomainAction(action_type=action, tenant_id=_tenant(tenant_id), data=data)
+        elif data is not None or tenant_id is not None:
+            raise InvalidAction("give data and tenant_id with an action type, not with a DomainAction")
+        changes: dict[str, Any] = {
+            "tenant_tier": tier,
+            "deadline": _moment(deadline),
+            "idempotency_key": idempotency_key,
+            "unique_key": unique_key,
+            "callback_action_type": callback,
+            "session_id": session_id,
+            "task_id": task_id,
+            "metadata": dict(metadata) if metadata else None,
+        }
+        changes = {name: value for name, value in changes.items() if value is not None}
+        action = action.model_copy(update=changes) if changes else action
+        if action.callback_action_type is not None:
+            action = self._with_callback(action, None, callback_context)
+        reply_to = "" if action.callback_action_type else self.bus.replies.client_id
+        prepared = self._prepare(action, reply_to=reply_to, due_ms=self._due_ms(delay, run_at))
+        (enqueued,) = await self._send([prepared])
+        sent, domain, new = prepared
+        if not enqueued.accepted:
+            sent = sent.model_copy(update={"action_id": enqueued.existing_id})
+        return ActionHandle(self.bus, sent, domain, new.tier, accepted=enqueued.accepted)
+
+    async def enqueue_actions(self, actions: Sequence[DomainAction]) -> list[ActionHandle]:
+        """Put many actions in line, one round trip per domain."""
+        client_id = self.bus.replies.client_id
+        prepared = [self._prepare(action, reply_to=client_id) for action in actions]
+        enqueued = await self._send(prepared)
+        return [
+            ActionHandle(self.bus, sent, domain, new.tier, accepted=said.accepted)
+            for (sent, domain, new), said in zip(prepared, enqueued, strict=True)
+        ]
+
+    # -- request and response ---------------------------------------------------------------------------
+
+    async def request(self, action: DomainAction, timeout: float = 30) -> DomainActionResponse:
+        """Send and wait up to `timeout` seconds for the response of a success.
+
+        Raises what went wrong: ActionTimeout, ActionFailed, ActionExpired, ActionCancelled, RateLimited,
+        QueueUnavailable, InvalidAction. The time to wait travels as the action's deadline.
+        """
+        return raise_for(await self._exchange(action, timeout))
+
+    async def send_action_pseudo_sync(
+        self, action: DomainAction, timeout: float = 30
+    ) -> DomainActionResponse | None:
+        """Send and wait; the response, failed or not, or None when there was none in time."""
+        try:
+            return await self._exchange(action, timeout)
+        except (ActionTimeout, QueueUnavailable):
+            return None
+
+    async def _exchange(self, action: DomainAction, timeout: float) -> DomainActionResponse:
+        timeout = delay_seconds(timeout, "timeout")
+        action = self._in_context(action)
+        domain = self._domain_of(action)
+        now = datetime.now(UTC)
+        until = earliest(action.deadline, now + timedelta(seconds=timeout))
+        update: dict[str, Any] = {"deadline": until}
+        if action.callback_queue_name is None:
+            update["callback_queue_name"] = self.bus.keys.response(domain, action.action_id)
+        if action.correlation_id is None:
+            update["correlation_id"] = action.action_id
+        prepared = self._prepare(action.model_copy(update=update), reply_to=self.bus.replies.client_id)
+        sent = prepared[0]
+        future = self.bus.replies.expect(domain, sent.action_id)
+        try:
+            await self.bus.replies.interrupt(domain)
+            await self._send([prepared])
+            remaining = (until - now).total_seconds() if until is not None else timeout
+            raw = await expect_within(self.bus, domain, sent, future, max(remaining, 0.0))
+            return read_response(sent, raw)
+        except RedisError as error:
+            raise _unavailable(error) from error
+        finally:
+            self.bus.replies.forget(domain, sent.action_id)
+
+    # -- callback ---------------------------------------------------------------------------------------
+
+    async def send_action_async_with_callback(
+        self,
+        action: DomainAction,
+        callback_event_name: str | None = None,
+        callback_context: str | None = None,
+    ) -> None:
+        """Send; callbacks of type `callback_event_name` arrive on `action.callback_queue_name`.
+
+        Arguments override the action's own fields, and what is decided here is written into `action`, so
+        that the caller knows where to listen. Raises ValueError when neither names the callback's type.
+        """
+        complete = self._with_callback(action, callback_event_name, callback_context)
+        for name in ("callback_action_type", "callback_queue_name", "correlation_id", "origin_service"):
+            setattr(action, name, getattr(complete, name))
+        await self._send([self._prepare(action)])
+
+    async def send_callback(self, action: DomainAction, data: Any, *, success: bool = True) -> None:
+        """From inside a handler: tell whoever sent `action` how it is going. Without a callback: nothing."""
+        built = callback_for(action, self.service_name, data, success=success)
+        if built is None:
+            return
+        queue = action.callback_queue_name or ""
+        domain = self._domain_of(action)
+        if not self.queue_manager.is_callback_queue(domain, queue):
+            raise InvalidAction(
+                f"{queue!r} is not a callback list of {domain!r}; take the name from get_callback_queue"
+            )
+        ttl_ms = self.bus.engine.callback_ttl_ms
+        pipeline = self.redis_client.pipeline(transaction=True)
+        pipeline.lpush(queue, built.to_json(self.settings.payload_limits))
+        pipeline.pexpire(queue, ttl_ms)
+        await pipeline.execute()
+
+    async def listen_callbacks(self, queue: str, timeout: float | None = None) -> AsyncIterator[DomainAction]:
+        """Callbacks as they arrive, oldest first; ends after `timeout` seconds without one.
+
+        One listener per list. A callback is removed when the next is asked for, so one whose handling was
+        interrupted is delivered again.
+        """
+        limits = self.settings.payload_limits
+        async for callback in listen(self.redis_client, queue, timeout, limits):
+            yield callback
+
+    async def close(self) -> None:
+        """Stop waiting for responses. The Redis client stays open: it belongs to whoever made it."""
+        await self.bus.close()
+
+    # -- what all of them share -------------------------------------------------------------------------
+
+    def _in_context(self, action: DomainAction) -> DomainAction:
+        context = current_context()
+        return context.inherit(action) if context is not None else action
+
+    def _domain_of(self, action: DomainAction) -> str:
+        return self.queue_manager.registry.domain_for(action.action_type, action.target_service)
+
+    def _prepare(
+        self, action: DomainAction, *, reply_to: str = "", due_ms: int = 0
+    ) -> tuple[DomainAction, str, NewAction]:
+        """Complete and check an action and serialise it, once; nothing is written yet."""
+        action = self._in_context(action)
+        domain = self._domain_of(action)
+        policy = self.bus.policy
+        tier = action.tenant_tier or policy.default_tier
+        try:
+            policy.tier(tier)
+        except UnknownTierError:
+            raise UnknownTier(tier, policy.names()) from None
+        update: dict[str, Any] = {}
+        if action.tenant_tier is None:
+            update["tenant_tier"] = tier
+        if action.origin_service is None:
+            update["origin_service"] = self.service_name
+        if action.idempotency_key is not None:
+            update["action_id"] = action_id_for(domain, action.tenant_id, action.idempotency_key)
+        if update:
+            # What is set here is checked already: pydantic's own copy does not check it once more.
+            action = BaseModel.model_copy(action, update=update)
+        deadline_ms = int(action.deadline.timestamp() * 1000) if action.deadline else 0
+        return (
+            action,
+            domain,
+            NewAction(
+                action.action_id,
+                action.action_type,
+                action.tenant_id,
+                tier,
+                action.to_json(self.settings.payload_limits),
+                due_ms,
+                deadline_ms,
+                reply_to,
+                f"{action.tenant_id}.{action.unique_key}" if action.unique_key else "",
+            ),
+        )
+
+    async def _send(self, prepared: Sequence[tuple[DomainAction, str, NewAction]]) -> list[Enqueued]:
+        by_domain: dict[str, list[int]] = {}
+        for index, (_, domain, _) in enumerate(prepared):
+            by_domain.setdefault(domain, []).append(index)
+        said: dict[int, Enqueued] = {}
+        try:
+            await self.bus.ready()
+            for domain, indexes in by_domain.items():
+                enqueued = await self.bus.engine.enqueue(domain, [prepared[i][2] for i in indexes])
+                said.update(zip(indexes, enqueued, strict=True))
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+        return [said[index] for index in range(len(prepared))]
+
+    def _with_callback(self, action: DomainAction, event: str | None, context: str | None) -> DomainAction:
+        event = event or action.callback_action_type
+        if not event:
+            raise ValueError("name the callback: callback_event_name=..., or action.callback_action_type")
+        domain = self._domain_of(action)
+        origin = action.origin_service or self.service_name
+        queue = action.callback_queue_name
+        if queue is None or context is not None:
+            last = check_id("callback_context", context) if context else ""
+            queue = self.bus.keys.callback(domain, origin, event, last)
+        elif not self.queue_manager.is_callback_queue(domain, queue):
+            raise InvalidAction(
+                f"callback_queue_name {queue!r} is not a callback list of {domain!r}; leave it out, or take "
+                "it from QueueManager.get_callback_queue"
+            )
+        return action.model_copy(
+            update={
+                "callback_action_type": event,
+                "callback_queue_name": queue,
+                "correlation_id": action.correlation_id or action.action_id,
+                "origin_service": origin,
+            }
+        )
+
+    def _due_ms(self, delay: float | timedelta | None, run_at: datetime | None) -> int:
+        if delay is not None and run_at is not None:
+            raise InvalidTime("give delay or run_at, not both")
+        if delay is not None:
+            seconds = delay_seconds(delay)
+            return self.bus.clock.now_ms() + int(seconds * 1000) if seconds else 0
+        return int(aware(run_at, "run_at").timestamp() * 1000) if run_at is not None else 0
+
+
+def _tenant(tenant_id: str | None) -> str:
+    if tenant_id is not None:
+        return tenant_id
+    context = current_context()
+    if context is None:
+        raise InvalidAction("tenant_id is missing; give it, or call from inside a handler")
+    return context.tenant_id
+
+
+def _moment(deadline: datetime | float | timedelta | None) -> datetime | None:
+    if deadline is None:
+        return None
+    if isinstance(deadline, datetime):
+        return aware(deadline, "deadline")
+    return datetime.now(UTC) + timedelta(seconds=delay_seconds(deadline, "deadline"))
+
+
+def _unavailable(error: BaseException) -> ActionError:
+    return QueueUnavailable(f"Redis cannot take the action now: {error}")

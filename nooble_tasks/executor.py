@@ -1,0 +1,241 @@
+"""One attempt: resolve, run under its time limit, classify. Ends in a value and knows no Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ._engine import Claimed, Clock, Finish, Outcome, Policy
+from .actions import DomainAction, DomainActionResponse
+from .callbacks import callback_for, error_callback_data
+from .context import ExecutionContext, use_context
+from .error_mapping import detail_from_exception
+from .errors import ActionCancelled, ActionExpired, ActionTimeout, InvalidAction, NoobleError
+from .payload import DEFAULT_LIMITS, PayloadLimits
+from .retry import RetryPolicy
+from .service import BaseService
+from .signals import Backpressure, Reject, Retry, Snooze
+
+_log = logging.getLogger(__name__)
+
+Handle = Callable[[DomainAction], Awaitable[Any]]
+
+MAX_ATTEMPTS = 20
+"""An action claimed more often than this killed its workers; it goes to the dead letters unrun."""
+
+
+class Executor:
+    """Runs claimed actions of one service and says how each attempt ended."""
+
+    def __init__(
+        self,
+        service: BaseService,
+        handle: Handle,
+        *,
+        domain: str,
+        policy: Policy,
+        clock: Clock,
+        limits: PayloadLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._service = service
+        self._handle = handle
+        self._clock = clock
+        self._limits = limits
+        self._timeouts = {name: policy.tier(name, domain).timeout for name in policy.names()}
+
+    async def run(self, claimed: Claimed) -> Finish:
+        """One attempt at `claimed`; whatever the handler does, this returns how it ended.
+
+        Only a cancellation that came from outside (the worker stops) passes through.
+        """
+        started = time.perf_counter()
+        action: DomainAction | None = None
+        try:
+            action = self._read(claimed)
+            if claimed.expired:
+                raise ActionExpired(
+                    f"the deadline of {claimed.action_type} passed while it waited",
+                    action_id=claimed.action_id,
+                )
+            if claimed.attempt > MAX_ATTEMPTS:
+                raise Reject(f"claimed {claimed.attempt} times: its workers died, or it was never finished")
+            result = await self._within_time(claimed, action)
+        except Exception as error:
+            return self._failed(claimed, action, error, _elapsed_us(started))
+        return self._completed(claimed, action, result, _elapsed_us(started))
+
+    def cancelled(self, claimed: Claimed) -> Finish:
+        """The end of an attempt that somebody asked to cancel."""
+        error = ActionCancelled(action_id=claimed.action_id)
+        return self._closed(claimed, self._try_read(claimed), Outcome.CANCELLED, error, 0)
+
+    def broken(self, claimed: Claimed, error: BaseException) -> Finish:
+        """The end of an attempt that left through no regular door (SystemExit, a bug of ours)."""
+        _log.error("%s broke its attempt: %r", claimed.action_type, error)
+        return self._closed(claimed, self._try_read(claimed), Outcome.DEAD, error, 0)
+
+    def _try_read(self, claimed: Claimed) -> DomainAction | None:
+        try:
+            return self._read(claimed)
+        except NoobleError:
+            return None
+
+    def _read(self, claimed: Claimed) -> DomainAction:
+        action = DomainAction.from_json(claimed.payload, self._limits)
+        if action.tenant_id != claimed.tenant_id or action.action_id != claimed.action_id:
+            raise InvalidAction(
+                f"the entry says action {claimed.action_id} of tenant {claimed.tenant_id}, its data says "
+                f"{action.action_id} of {action.tenant_id}"
+            )
+        if action.tenant_tier != claimed.tier:
+            action.tenant_tier = claimed.tier
+        return action
+
+    async def _within_time(self, claimed: Claimed, action: DomainAction) -> Any:
+        """Run the handler in its context; the smallest of tier's, handler's and deadline's time holds."""
+        limit_s = self._timeouts.get(claimed.tier, 60.0)
+        own = self._service.options_of(claimed.action_type).timeout_s
+        if own is not None:
+            limit_s = min(limit_s, own)
+        if claimed.deadline_ms:
+            limit_s = min(limit_s, (claimed.deadline_ms - self._clock.now_ms()) / 1000)
+        deadline = datetime.now(UTC) + timedelta(seconds=limit_s)
+        context = ExecutionContext.from_action(action, deadline=deadline, attempt=claimed.attempt)
+        timer = asyncio.timeout(limit_s)
+        try:
+            with use_context(context):
+                async with timer:
+                    return await self._handle(action)
+        except TimeoutError:
+            if not timer.expired():
+                raise  # the handler's own
+            raise ActionTimeout(
+                f"{claimed.action_type} ran longer than its {limit_s:g} s", action_id=claimed.action_id
+            ) from None
+
+    def _completed(self, claimed: Claimed, action: DomainAction, result: Any, run_time_us: int) -> Finish:
+        try:
+            callback = callback_for(action, self._service.app_settings.service_name, result, success=True)
+            if callback is not None:
+                return Finish(
+                    claimed,
+                    Outcome.COMPLETED,
+                    run_time_us=run_time_us,
+                    callback_queue=action.callback_queue_name or "",
+                    callback=callback.to_json(self._limits),
+                )
+            response = self._response(claimed, action, result, run_time_us) if claimed.reply_to else None
+        except NoobleError as error:
+            # What the handler returned cannot be sent; trying again would end the same way.
+            return self._closed(claimed, action, Outcome.DEAD, error, run_time_us)
+        return Finish(claimed, Outcome.COMPLETED, response, run_time_us=run_time_us)
+
+    def _response(self, claimed: Claimed, action: DomainAction, result: Any, run_time_us: int) -> bytes:
+        if isinstance(result, DomainActionResponse):
+            address = {"action_id": action.action_id, "tenant_id": action.tenant_id}
+            return result.model_copy(update=address).to_json(self._limits)
+        return DomainActionResponse.succeeded(
+            action,
+            result,
+            attempt=claimed.attempt,
+            queue_time_ms=max(claimed.claimed_ms - claimed.enqueued_ms, 0),
+            run_time_ms=run_time_us / 1000,
+        ).to_json(self._limits)
+
+    def _failed(
+        self, claimed: Claimed, action: DomainAction | None, error: Exception, run_time_us: int
+    ) -> Finish:
+        """Another attempt, or the end."""
+        now_ms = self._clock.now_ms()
+        match error:
+            case Snooze():
+                return self._later(
+                    claimed, Outcome.SNOOZED, now_ms + int(error.delay_s * 1000), error, run_time_us
+                )
+            case Backpressure():
+                return self._later(claimed, Outcome.SNOOZED, error.until_ms(now_ms), error, run_time_us)
+            case ActionExpired() if claimed.expired:
+                return self._closed(claimed, action, Outcome.EXPIRED, error, run_time_us)
+        retry = self._retry_of(claimed.action_type)
+        delay_s = self._delay_s(retry, claimed, error)
+        if delay_s is not None:
+            due_ms = now_ms + int(delay_s * 1000)
+            if not claimed.deadline_ms or due_ms < claimed.deadline_ms:
+                return self._later(claimed, Outcome.RETRY, due_ms, error, run_time_us)
+        if not isinstance(error, NoobleError):
+            _log.exception("%s failed for good", claimed.action_type, exc_info=error)
+        return self._closed(claimed, action, Outcome.DEAD, error, run_time_us)
+
+    def _delay_s(self, retry: RetryPolicy, claimed: Claimed, error: Exception) -> float | None:
+        """Seconds to the next attempt; None when there is none."""
+        if isinstance(error, Retry):
+            if claimed.attempt >= retry.max_attempts:
+                return None
+            return error.delay_s if error.delay_s is not None else retry.delay_s(claimed.attempt)
+        # arq's Retry, known by its shape so that arq need not be installed
+        if type(error).__name__ == "Retry" and hasattr(error, "defer_score"):
+            allowed = claimed.attempt < retry.max_attempts
+            return (error.defer_score or 0) / 1000 if allowed else None
+        if isinstance(error, Reject) or not retry.allows(error, claimed.attempt):
+            return None
+        return retry.delay_s(claimed.attempt)
+
+    def _retry_of(self, action_type: str) -> RetryPolicy:
+        return self._service.options_of(action_type).retry or self._service.retry_policy
+
+    def _later(
+        self, claimed: Claimed, outcome: Outcome, due_ms: int, error: Exception, run_time_us: int
+    ) -> Finish:
+        return Finish(claimed, outcome, due_ms=due_ms, run_time_us=run_time_us, reason=_reason(error))
+
+    def _closed(
+        self,
+        claimed: Claimed,
+        action: DomainAction | None,
+        outcome: Outcome,
+        error: BaseException,
+        run_time_us: int,
+    ) -> Finish:
+        """The end without a result: whoever waits is told why."""
+        response, callback, queue = None, None, ""
+        if action is not None:
+            callback = callback_for(
+                action, self._service.app_settings.service_name, error_callback_data(error), success=False
+            )
+        if callback is not None and action is not None:
+            queue = action.callback_queue_name or ""
+        elif claimed.reply_to:
+            response = DomainActionResponse(
+                success=False,
+                error=detail_from_exception(error),
+                action_id=claimed.action_id,
+                action_type=claimed.action_type,
+                tenant_id=claimed.tenant_id,
+                correlation_id=action.correlation_id if action else None,
+                trace_id=action.trace_id if action else None,
+                attempt=claimed.attempt,
+                queue_time_ms=max(claimed.claimed_ms - claimed.enqueued_ms, 0),
+                run_time_ms=run_time_us / 1000,
+            ).to_json()
+        return Finish(
+            claimed,
+            outcome,
+            response,
+            run_time_us=run_time_us,
+            callback_queue=queue,
+            callback=callback.to_json() if callback is not None else b"",
+            reason=_reason(error),
+        )
+
+
+def _elapsed_us(started: float) -> int:
+    return int((time.perf_counter() - started) * 1_000_000)
+
+
+def _reason(error: BaseException) -> str:
+    text = f"{type(error).__name__}: {error}"
+    return text[:1000].encode("utf-8", "replace").decode()

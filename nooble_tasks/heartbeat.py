@@ -1,0 +1,86 @@
+"""Keeps a worker's leases alive from a thread with a connection of its own.
+
+A handler that blocks the event loop must not cost the worker what it holds, so nothing here depends on the
+loop: it is only told, by thread-safe calls, when a lease was lost or a cancellation was asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis.exceptions import NoScriptError, RedisError
+
+from ._engine import Engine, read_extended, scripts
+from .connections import threaded_twin
+
+_log = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Extends the leases of one worker in some domains, three times per lease.
+
+    ``on_lost(domain)`` and ``on_cancel(domain, action_id)`` are called in the thread.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        worker_id: str,
+        domains: Sequence[str],
+        *,
+        on_lost: Callable[[str], None],
+        on_cancel: Callable[[str, str], None],
+    ) -> None:
+        self._engine = engine
+        self._worker_id = worker_id
+        self._domains = tuple(domains)
+        self._on_lost = on_lost
+        self._on_cancel = on_cancel
+        self._every_s = engine.lease_ms / 3000
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin; the worker must be registered already."""
+        self._thread = threading.Thread(target=self._run, name=f"heartbeat-{self._worker_id}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End and wait for the thread; the leases are left as they are."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout=self._every_s + 1)
+            self._thread = None
+
+    def _run(self) -> None:
+        redis = threaded_twin(self._engine.redis, max(self._every_s, 0.5))
+        try:
+            while not self._stopping.wait(self._every_s):
+                self._beat(redis)
+        finally:
+            redis.close()
+            redis.connection_pool.disconnect()
+
+    def _beat(self, redis: Any) -> None:
+        for domain in self._domains:
+            try:
+                extended = read_extended(self._extend(redis, domain))
+            except (RedisError, OSError) as error:
+                # The lease outlives two missed beats; the next one comes soon.
+                _log.warning("heartbeat of %s in %s: %s", self._worker_id, domain, error)
+                continue
+            if not extended.held:
+                self._on_lost(domain)
+            for action_id in extended.cancelled:
+                self._on_cancel(domain, action_id)
+
+    def _extend(self, redis: Any, domain: str) -> Any:
+        script, root = scripts.load("extend"), self._engine.keys.root(domain)
+        args = self._engine.extend_args(self._worker_id)
+        try:
+            return redis.execute_command(*script.command(root, args))
+        except NoScriptError:
+            return redis.execute_command(*script.command_with_text(root, args))

@@ -1,0 +1,103 @@
+"""What one worker holds in one domain: running attempts, ended ones to hand in, and when to claim again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from ._engine import Claimed, Finish
+from .executor import Executor
+
+
+class Line:
+    """One domain's side of a worker.
+
+    ``claimable``: a claim may find something. ``ended``: outcomes to hand in. ``interrupted``: attempts
+    stopped from outside, to be released. ``nudge`` is called when there is something to do.
+    """
+
+    def __init__(self, domain: str, executor: Executor, nudge: Callable[[], None]) -> None:
+        self.domain = domain
+        self.executor = executor
+        self.claimable = True
+        self.ended: list[Finish] = []
+        self.interrupted: list[Claimed] = []
+        self._nudge = nudge
+        self._tasks: dict[str, asyncio.Task[Finish]] = {}
+        self._cancelling: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def running(self) -> int:
+        """How many attempts run."""
+        return len(self._tasks)
+
+    def start(self, claimed: Claimed) -> None:
+        """Run an attempt in a task of its own."""
+        task = asyncio.create_task(self.executor.run(claimed))
+        self._tasks[claimed.action_id] = task
+        task.add_done_callback(partial(self._over, claimed))
+
+    def take_ended(self) -> list[Finish]:
+        """The outcomes to hand in, which are the caller's now."""
+        ended, self.ended = self.ended, []
+        return ended
+
+    def claim_in(self, seconds: float) -> None:
+        """Claim again after so long, unless something happens before."""
+        self.forget_timer()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.wake)
+
+    def forget_timer(self) -> None:
+        """Do not claim again by the clock."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def wake(self) -> None:
+        """There may be something to claim."""
+        self.claimable = True
+        self._nudge()
+
+    def cancel(self, action_id: str) -> None:
+        """Somebody asked to cancel an action that may be running here."""
+        task = self._tasks.get(action_id)
+        if task is not None and action_id not in self._cancelling:
+            self._cancelling.add(action_id)
+            task.cancel()
+
+    async def interrupt(self) -> None:
+        """Stop everything that runs; what had not ended is in ``interrupted`` then."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        while self._tasks:  # a handler may take its time to clean up
+            await asyncio.wait(list(self._tasks.values()))
+            await asyncio.sleep(0)  # let the callbacks of what ended run
+
+    def abandon(self) -> None:
+        """Everything here belongs to others now: stop it and forget its outcomes."""
+        for task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
+        self._cancelling.clear()
+        self.ended.clear()
+        self.interrupted.clear()
+        self.claimable = True
+
+    def _over(self, claimed: Claimed, task: asyncio.Task[Finish]) -> None:
+        if self._tasks.get(claimed.action_id) is not task:
+            task.cancelled() or task.exception()  # abandoned: look at it, so that nobody reports it as unseen
+            return
+        del self._tasks[claimed.action_id]
+        asked_to_cancel = claimed.action_id in self._cancelling
+        self._cancelling.discard(claimed.action_id)
+        if not task.cancelled():
+            error = task.exception()
+            self.ended.append(task.result() if error is None else self.executor.broken(claimed, error))
+        elif asked_to_cancel:
+            self.ended.append(self.executor.cancelled(claimed))
+        else:
+            self.interrupted.append(claimed)
+        self._nudge()

@@ -1,0 +1,69 @@
+"""Messages to a worker: `wake` when there is work, `cancel <id>`, `quiet`, `stop`.
+
+One blocking read on a connection of its own stands for all the polling a worker would otherwise do. A
+message lost with a broken connection is made good: `cancel` by the heartbeat's reply, `wake` by the claim
+that every reconnect and every long silence brings about.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from ._engine import Keys, maintenance
+from .connections import blocking_twin
+
+_log = logging.getLogger(__name__)
+
+BLOCK_S = 10.0
+
+
+class Mailbox(maintenance.Loop):
+    """Reads one worker's mailboxes and hands every message to ``deliver(domain, message)``."""
+
+    name = "mailbox"
+
+    def __init__(
+        self,
+        redis: Any,
+        keys: Keys,
+        worker_id: str,
+        domains: Sequence[str],
+        deliver: Callable[[str, str], None],
+    ) -> None:
+        super().__init__()
+        self._redis = redis
+        self._domain_of = {keys.mailbox(domain, worker_id).encode(): domain for domain in domains}
+        self._deliver = deliver
+        self._blocking: Any = None
+
+    async def tick(self) -> float:
+        """Wait for one message."""
+        if self._blocking is None:
+            self._blocking = blocking_twin(self._redis, BLOCK_S)
+        try:
+            popped = await self._blocking.blpop(list(self._domain_of), timeout=BLOCK_S)
+        except (RedisError, OSError):
+            await self._disconnect()
+            for domain in self._domain_of.values():
+                self._deliver(domain, "wake")  # whatever was announced meanwhile is found by claiming
+            raise
+        if popped is not None:
+            self._deliver(self._domain_of[popped[0]], popped[1].decode())
+        return 0.0
+
+    async def stop(self) -> None:
+        """Stop reading and close the connection."""
+        await super().stop()
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        blocking, self._blocking = self._blocking, None
+        if blocking is not None:
+            try:
+                await blocking.aclose(close_connection_pool=True)
+            except (RedisError, OSError):
+                pass

@@ -1,0 +1,32 @@
+"""Checks of the times that a user may pass: delays and moments."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+
+from .errors import InvalidTime
+
+
+def delay_seconds(value: float | timedelta, field: str = "delay") -> float:
+    """A delay as seconds; InvalidTime when it is negative, not finite or no number."""
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    else:
+        raise InvalidTime(f"{field} must be seconds or a timedelta, not {type(value).__name__}")
+    if not math.isfinite(seconds) or seconds < 0:
+        raise InvalidTime(f"{field} must be zero or more seconds and finite, not {seconds}")
+    return seconds
+
+
+def aware(value: datetime, field: str = "time") -> datetime:
+    """The datetime itself; InvalidTime when it carries no time zone."""
+    if not isinstance(value, datetime):
+        raise InvalidTime(f"{field} must be a datetime with a time zone, not {type(value).__name__}")
+    if value.utcoffset() is None:
+        raise InvalidTime(
+            f"{field} {value.isoformat()} has no time zone; use datetime.now(timezone.utc) or add tzinfo"
+        )
+    return value

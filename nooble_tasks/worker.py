@@ -1,0 +1,297 @@
+"""The worker: takes as many actions as it has free slots, runs them, hands in what ended.
+
+One turn is one round trip: hand in what finished, claim exactly as much as fits, start it. A worker with
+nothing to claim sleeps on its mailbox until an enqueue wakes it or something held or scheduled is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from ._engine import Claim, maintenance
+from .actions import DomainAction
+from .bus import Bus
+from .client import BaseRedisClient
+from .executor import Executor
+from .ids import check_domain
+from .line import Line
+from .logs import get_logger
+from .membership import Membership
+from .service import BaseService
+from .settings import CommonAppSettings
+
+IDLE_CLAIM_S = 30.0  # a sleeping worker looks for itself so often, should a wake-up have been lost
+_BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+class BaseWorker:
+    """Runs the actions of one service, or of several (one domain each), in this process.
+
+    `concurrency` slots (default: the settings'); 1 runs one action at a time. `maintain=False` leaves
+    promoting and reclaiming to others. `burst` ends `run` when nothing is left to do.
+    """
+
+    def __init__(
+        self,
+        app_settings: CommonAppSettings,
+        async_redis_conn: Any,
+        service_instance: BaseService | Sequence[BaseService],
+        consumer_id_suffix: str | None = None,
+        *,
+        concurrency: int | None = None,
+        maintain: bool = True,
+        burst: bool = False,
+    ) -> None:
+        services = [service_instance] if isinstance(service_instance, BaseService) else list(service_instance)
+        self.app_settings = app_settings
+        self.service_name = app_settings.service_name
+        self.service = services[0]
+        self.bus = Bus.of(async_redis_conn, app_settings)
+        self.queue_manager = self.bus.queue_manager
+        self.redis_client = BaseRedisClient(self.service_name, async_redis_conn, app_settings)
+        self.concurrency = concurrency or app_settings.concurrency
+        self._logger: logging.Logger = get_logger(self.service_name)
+        self._services = {check_domain(s.app_settings.domain_name): s for s in services}
+        self._event = asyncio.Event()
+        self._lines = {domain: self._line(domain, service) for domain, service in self._services.items()}
+        name = self.queue_manager.get_consumer_name(self.service_name, consumer_id_suffix or _host_and_pid())
+        self._membership = Membership(
+            self.bus, name, list(self._lines), deliver=self._on_message, on_lost=self._on_lost
+        )
+        self._maintenance = maintenance.Maintenance(self.bus.engine, list(self._lines)) if maintain else None
+        self._burst = burst
+        self._quiet = False
+        self._grace_s = app_settings.drain_timeout_s
+        self._drain_until = 0.0
+        self._rejoin = False
+        self._failures = 0
+        self._ended = asyncio.Event()
+        self._ended.set()
+
+    def _line(self, domain: str, service: BaseService) -> Line:
+        handle = self._handle_action if service is self.service else service.process_action
+        executor = Executor(
+            service,
+            handle,
+            domain=domain,
+            policy=self.bus.policy,
+            clock=self.bus.clock,
+            limits=self.app_settings.payload_limits,
+        )
+        return Line(domain, executor, self._event.set)
+
+    # -- what a user calls ------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until stopped: by `stop`, a stop message or, in a burst, for lack of work."""
+        self._ended.clear()
+        try:
+            await self.bus.ready()
+            for service in self._services.values():
+                await service.start()
+            await self._ensure_consumer_group_exists()
+            if self._maintenance is not None:
+                self._maintenance.start()
+            await self._process_action_loop()
+        finally:
+            await self._leave()
+            self._ended.set()
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Quiet, drain, release: claim no more, let running actions end within `grace_s` seconds (default:
+        the settings' drain_timeout_s), give back what did not. Returns when `run` has ended."""
+        if grace_s is not None:
+            self._grace_s = grace_s
+        self.quiet()
+        await self._ended.wait()
+
+    def quiet(self) -> None:
+        """Claim no more; what runs goes on."""
+        if not self._quiet:
+            self._quiet = True
+            self._drain_until = asyncio.get_running_loop().time() + self._grace_s
+            self._event.set()
+
+    def install_signal_handlers(self) -> None:
+        """SIGTERM and SIGINT stop the worker gracefully; a second one cuts the grace short."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+
+    @property
+    def running(self) -> int:
+        """How many actions run right now."""
+        return sum(line.running for line in self._lines.values())
+
+    @property
+    def worker_id(self) -> str:
+        """Under which id this worker is registered now."""
+        return self._membership.worker_id
+
+    # -- what a subclass may change ---------------------------------------------------------------------
+
+    async def _handle_action(self, action: DomainAction) -> Any:
+        """Process one action; by default the service does."""
+        return await self.service.process_action(action)
+
+    async def _ensure_consumer_group_exists(self) -> None:
+        """Join the domains: publish the policy, register. Streams and groups come with their first action."""
+        await self._membership.join()
+
+    async def _process_action_loop(self) -> None:
+        """Turn after turn, until quiet and drained."""
+        while True:
+            if self._rejoin and not await self._join_again():
+                continue
+            if self._quiet and await self._drained():
+                return
+            busy = False
+            for line in self._lines.values():
+                slots = 0 if self._quiet or not line.claimable else self.concurrency - self.running
+                if line.ended or slots > 0:
+                    busy = True
+                    await self._turn(line, slots)
+            if not busy:
+                if (
+                    self._burst
+                    and not self.running
+                    and not any(line.claimable for line in self._lines.values())
+                ):
+                    self.quiet()
+                    continue
+                await self._sleep()
+
+    # -- one turn ---------------------------------------------------------------------------------------
+
+    async def _turn(self, line: Line, slots: int) -> None:
+        engine, finishes = self.bus.engine, line.take_ended()
+        try:
+            if slots > 0:
+                accepted, claim = await engine.finish_and_claim(line.domain, self.worker_id, finishes, slots)
+            else:
+                accepted, claim = await engine.finish(line.domain, self.worker_id, finishes), None
+            self._failures = 0
+        except (RedisError, OSError) as error:
+            line.ended[:0] = finishes  # handing in twice is harmless: the second time is refused
+            await self._back_off(error)
+            return
+        for finish, ok in zip(finishes, accepted, strict=True):
+            if not ok:
+                self._logger.warning(
+                    "the outcome of %s (%s) was refused: this worker does not own it any more",
+                    finish.action.action_id,
+                    finish.outcome.value,
+                )
+        if claim is not None:
+            self._start(line, claim, slots)
+
+    def _start(self, line: Line, claim: Claim, slots: int) -> None:
+        if claim.lost:
+            self._on_lost(line.domain)
+            return
+        for claimed in claim.actions:
+            line.start(claimed)
+        line.claimable = claim.more or len(claim.actions) >= slots
+        if not line.claimable:
+            due_in_s = IDLE_CLAIM_S * random.uniform(0.8, 1.2)
+            if claim.next_due_ms:
+                due_in_s = min(due_in_s, max(claim.next_due_ms - self.bus.clock.now_ms(), 0) / 1000)
+            line.claim_in(due_in_s)
+
+    async def _sleep(self) -> None:
+        timeout = None
+        if self._quiet:
+            timeout = max(self._drain_until - asyncio.get_running_loop().time(), 0.01)
+        try:
+            await asyncio.wait_for(self._event.wait(), timeout)
+        except TimeoutError:
+            pass
+        self._event.clear()
+
+    async def _back_off(self, error: Exception) -> None:
+        delay = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)] * random.uniform(0.5, 1.0)
+        self._failures += 1
+        self._logger.warning("Redis: %s; again in %.1f s", error, delay)
+        await asyncio.sleep(delay)
+
+    # -- messages ---------------------------------------------------------------------------------------
+
+    def _on_message(self, domain: str, message: str) -> None:
+        line = self._lines[domain]
+        verb, _, argument = message.partition(" ")
+        match verb:
+            case "wake":
+                line.wake()
+            case "cancel":
+                line.cancel(argument)
+            case "quiet" | "stop":
+                self.quiet()
+            case _:
+                self._logger.warning("a message this version does not know: %r", message[:80])
+        self._event.set()
+
+    def _on_lost(self, domain: str) -> None:
+        """The lease ended: what runs belongs to others now and must not write anything."""
+        self._logger.error("lost the lease in %s: %d actions are cancelled here", domain, self.running)
+        for line in self._lines.values():
+            line.abandon()
+        self._rejoin = True
+        self._event.set()
+
+    def _signalled(self) -> None:
+        if self._quiet:
+            self._drain_until = 0.0
+        self.quiet()
+        self._event.set()
+
+    # -- leaving ----------------------------------------------------------------------------------------
+
+    async def _join_again(self) -> bool:
+        """Come back under a fresh id after a lost lease; False when Redis did not answer."""
+        try:
+            await self._membership.join()
+        except (RedisError, OSError) as error:
+            await self._back_off(error)
+            return False
+        self._rejoin = False
+        return True
+
+    async def _drained(self) -> bool:
+        if not self.running and not any(line.ended for line in self._lines.values()):
+            return True
+        if asyncio.get_running_loop().time() >= self._drain_until and self.running:
+            for line in self._lines.values():
+                await line.interrupt()
+        return False
+
+    async def _leave(self) -> None:
+        """Give back what did not end, leave the registry, close what was opened here."""
+        if self._maintenance is not None:
+            await self._maintenance.stop()
+        for line in self._lines.values():
+            await line.interrupt()
+            try:
+                if line.ended:
+                    await self.bus.engine.finish(line.domain, self.worker_id, line.take_ended())
+                if line.interrupted:
+                    await self.bus.engine.release(line.domain, self.worker_id, line.interrupted)
+                await self.bus.engine.retire(line.domain, self.worker_id)
+            except (RedisError, OSError) as error:
+                self._logger.warning("leaving %s: %s; the lease will end by itself", line.domain, error)
+        await self._membership.part()
+        for service in self._services.values():
+            await service.stop()
+
+
+def _host_and_pid() -> str:
+    host = "".join(c if c.isalnum() or c in "-_." else "-" for c in socket.gethostname())[:40] or "host"
+    return f"{host.lstrip('-_.') or 'host'}-{os.getpid()}"

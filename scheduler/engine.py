@@ -1,0 +1,309 @@
+"""The verbs of the queue: one method, one script, one test file each.
+
+Everything here is one domain's business; callers say which. Items per call are capped so that one script
+does bounded work; larger batches are sent as several calls in one round trip.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from . import scripts
+from .calendar import period_at
+from .clock import Clock
+from .errors import ScriptError
+from .keys import Keys
+from .model import Claim, Claimed, Enqueued, Extended, Finish, NewAction, Outcome, Promoted, Reclaimed
+from .tiers import CompiledPolicy, Policy
+
+MAX_ITEMS = 500
+"""Items per script call."""
+
+MAX_SLOTS = 500
+"""Slots per claim."""
+
+MAX_CALL_BYTES = 4 * 1024 * 1024
+"""Payload or response bytes per script call: a long script blocks the server for everybody."""
+
+T = TypeVar("T")
+
+
+class Engine:
+    """The eight verbs over one Redis connection pool.
+
+    ``lease_ms``: how long a worker owns what it claimed without extending. ``duplicate_window_ms``: how long
+    at least a finished action's id is still known. ``response_ttl_ms``, ``callback_ttl_ms``: how long unread
+    answers are kept.
+    """
+
+    def __init__(
+        self,
+        redis: Any,
+        *,
+        policy: Policy,
+        clock: Clock,
+        keys: Keys | None = None,
+        lease_ms: int = 15_000,
+        duplicate_window_ms: int = 300_000,
+        response_ttl_ms: int = 600_000,
+        callback_ttl_ms: int = 3_600_000,
+    ) -> None:
+        self.redis = redis
+        self.policy = policy
+        self.clock = clock
+        self.keys = keys or Keys()
+        self.lease_ms = lease_ms
+        self.duplicate_window_ms = duplicate_window_ms
+        self.response_ttl_ms = response_ttl_ms
+        self.callback_ttl_ms = callback_ttl_ms
+        self._compiled: dict[str, CompiledPolicy] = {}
+        self._periods: dict[str, tuple[str, ...]] = {}
+
+    async def publish_policy(self, domain: str) -> None:
+        """Make this process's policy the one that claims of ``domain`` run under."""
+        await self.redis.set(self.keys.of("policy", domain), self._policy(domain).to_json())
+
+    async def enqueue(self, domain: str, actions: Sequence[NewAction]) -> list[Enqueued]:
+        """Put actions in line: into their streams, or into ``scheduled`` when due later.
+
+        One round trip however many. The same ``action_id`` twice is one action. Raises
+        :class:`ScriptError` when a foreign key stands where a stream should be; the others are in line then.
+        """
+        script, root = scripts.load("enqueue"), self.keys.root(domain)
+        now_ms = self.clock.now_ms()
+        batches = list(_sized_batches(actions, lambda action: len(action.payload)))
+        calls = [
+            (script, root, [now_ms, self.duplicate_window_ms, *_enqueue_args(batch, now_ms)])
+            for batch in batches
+        ]
+        replies = await self._run(calls)
+        return [
+            _enqueued(action, said)
+            for batch, reply in zip(batches, replies, strict=True)
+            for action, said in zip(batch, reply, strict=True)
+        ]
+
+    async def claim(self, domain: str, worker_id: str, slots: int) -> Claim:
+        """Take up to ``slots`` actions, with ownership, in the order the laws ask for.
+
+        With nothing (more) to take the worker is registered as a sleeper: its mailbox gets a message when
+        there is.
+        """
+        script, root, args = self._claim_call(domain, worker_id, slots)
+        reply = await scripts.run(self.redis, script, root, args)
+        return await self._read_claim(reply, domain, worker_id, slots)
+
+    async def finish(self, domain: str, worker_id: str, finishes: Sequence[Finish]) -> list[bool]:
+        """Close attempts; False for each that this worker does not own any more (nothing of it is written)."""
+        replies = await self._run(self._finish_calls(domain, worker_id, finishes))
+        return [accepted == 1 for reply in replies for accepted in reply]
+
+    async def finish_and_claim(
+        self, domain: str, worker_id: str, finishes: Sequence[Finish], slots: int
+    ) -> tuple[list[bool], Claim]:
+        """Hand in and take in one round trip: the turn of a busy worker."""
+        calls = [*self._finish_calls(domain, worker_id, finishes), self._claim_call(domain, worker_id, slots)]
+        *finished, claimed = await self._run(calls)
+        accepted = [flag == 1 for reply in finished for flag in reply]
+        return accepted, await self._read_claim(claimed, domain, worker_id, slots)
+
+    async def extend(self, domain: str, worker_id: str, *, register: bool = False) -> Extended:
+        """Prolong the worker's lease by ``lease_ms``; ``register`` starts one."""
+        args = self.extend_args(worker_id, register=register)
+        reply = await scripts.run(self.redis, scripts.load("extend"), self.keys.root(domain), args)
+        return read_extended(reply)
+
+    def extend_args(self, worker_id: str, *, register: bool = False) -> list[Any]:
+        """Arguments of the ``extend`` script, for callers with a connection of their own (the heartbeat)."""
+        now_ms = self.clock.now_ms()
+        return [now_ms, worker_id, now_ms + self.lease_ms, int(register)]
+
+    async def release(self, domain: str, worker_id: str, claimed: Sequence[Claimed]) -> int:
+        """Give back actions that were not run, without spending an attempt; how many were still ours."""
+        calls = []
+        for batch in _batches(claimed, MAX_ITEMS):
+            items = [part for action in batch for part in (action.action_id, action.token)]
+            args = [self.clock.now_ms(), worker_id, *items]
+            calls.append((scripts.load("release"), self.keys.root(domain), args))
+        return sum(await self._run(calls))
+
+    async def retire(self, domain: str, worker_id: str) -> bool:
+        """Leave the registry; False while the worker still owns actions."""
+        return bool(
+            await scripts.run(self.redis, scripts.load("retire"), self.keys.root(domain), [worker_id])
+        )
+
+    async def cancel(self, domain: str, items: Sequence[tuple[str, bytes]]) -> list[str]:
+        """Cancel actions by id; each item is (action id, response for whoever waits for it).
+
+        Per item: ``cancelled`` (it had not started), ``running`` (its worker has been told), ``unknown``.
+        """
+        calls = []
+        for batch in _batches(items, MAX_ITEMS):
+            flat = [part for item in batch for part in item]
+            args = [self.clock.now_ms(), self.duplicate_window_ms, self.response_ttl_ms, *flat]
+            calls.append((scripts.load("cancel"), self.keys.root(domain), args))
+        return [said.decode() for reply in await self._run(calls) for said in reply]
+
+    async def promote(self, domain: str, most: int = MAX_ITEMS) -> Promoted:
+        """Make due work ready and end holds whose limit has freed, at most ``most`` of each."""
+        args = [self.clock.now_ms(), most]
+        moved, due = await scripts.run(self.redis, scripts.load("promote"), self.keys.root(domain), args)
+        return Promoted(moved, due)
+
+    async def reclaim(self, domain: str, most: int = MAX_ITEMS) -> Reclaimed:
+        """Take back what one worker with an ended lease held, at most about ``most`` actions."""
+        args = [self.clock.now_ms(), most]
+        workers, actions = await scripts.run(
+            self.redis, scripts.load("reclaim"), self.keys.root(domain), args
+        )
+        return Reclaimed(workers, actions)
+
+    def _policy(self, domain: str) -> CompiledPolicy:
+        compiled = self._compiled.get(domain)
+        if compiled is None:
+            compiled = self._compiled[domain] = self.policy.compile(domain)
+        return compiled
+
+    def _claim_call(self, domain: str, worker_id: str, slots: int) -> tuple[scripts.Script, str, list[Any]]:
+        now_ms = self.clock.now_ms()
+        args: list[Any] = [now_ms, worker_id, min(slots, MAX_SLOTS), now_ms + self.lease_ms]
+        for name in self._periods.get(domain) or self._policy(domain).periods:
+            period = period_at(name, now_ms)
+            args += (name, period.start_ms, period.end_ms)
+        return scripts.load("claim"), self.keys.root(domain), args
+
+    async def _read_claim(self, reply: list[Any], domain: str, worker_id: str, slots: int) -> Claim:
+        status = reply[0]
+        if status == b"nopolicy":
+            await self.publish_policy(domain)
+            return await self.claim(domain, worker_id, slots)
+        if status == b"periods":  # the published policy has calendar quotas that ours does not have
+            self._periods[domain] = tuple(name.decode() for name in reply[1:])
+            return await self.claim(domain, worker_id, slots)
+        if status == b"lost":
+            return Claim([], 0, False, lost=True)
+        return read_claim(reply, self.clock.now_ms())
+
+    def _finish_calls(
+        self, domain: str, worker_id: str, finishes: Sequence[Finish]
+    ) -> list[tuple[scripts.Script, str, list[Any]]]:
+        now_ms = self.clock.now_ms()
+        fixed = [now_ms, worker_id, self.duplicate_window_ms, self.response_ttl_ms, self.callback_ttl_ms]
+        calls = []
+        for batch in _sized_batches(finishes, lambda finish: len(finish.response or b"")):
+            args: list[Any] = list(fixed)
+            for finish in batch:
+                args += _finish_args(finish, now_ms)
+            calls.append((scripts.load("finish"), self.keys.root(domain), args))
+        return calls
+
+    async def _run(self, calls: Sequence[tuple[scripts.Script, str, list[Any]]]) -> list[Any]:
+        if not calls:
+            return []
+        if len(calls) == 1:
+            return [await scripts.run(self.redis, *calls[0])]
+        return await scripts.run_together(self.redis, calls)
+
+
+def read_claim(reply: list[Any], now_ms: int) -> Claim:
+    """The reply of the ``claim`` script as values."""
+    _, token, next_due_ms, more, *flat = reply
+    actions = []
+    for at in range(0, len(flat), 4):
+        tenant_id, tier = flat[at].decode().split(":")
+        _, action_id, deadline, action_type, enqueued, reply_to, unique = flat[at + 2].decode().split(" ")
+        deadline_ms = int(deadline)
+        actions.append(
+            Claimed(
+                action_id,
+                action_type,
+                tenant_id,
+                tier,
+                flat[at + 3],
+                flat[at + 1],
+                token,
+                int(enqueued),
+                now_ms,
+                deadline_ms,
+                "" if reply_to == "-" else reply_to,
+                "" if unique == "-" else unique,
+                0 < deadline_ms <= now_ms,
+            )
+        )
+    return Claim(actions, next_due_ms, bool(more))
+
+
+def read_extended(reply: list[Any]) -> Extended:
+    """The reply of the ``extend`` script as a value."""
+    return Extended(reply[0] == 1, [action_id.decode() for action_id in reply[1:]])
+
+
+def _enqueue_args(batch: Sequence[NewAction], now_ms: int) -> Iterator[Any]:
+    for action in batch:
+        ready_ms = max(now_ms, action.due_ms)
+        yield f"{action.tenant_id}:{action.tier}"
+        yield action.action_id
+        yield (
+            f"v1 {action.action_id} {action.deadline_ms} {action.action_type} {ready_ms} "
+            f"{action.reply_to or '-'} {action.unique_key or '-'}"
+        )
+        yield action.payload
+        yield action.due_ms or ""
+        yield action.unique_key
+
+
+def _enqueued(action: NewAction, said: Any) -> Enqueued:
+    if said == 1:
+        return Enqueued(action.action_id, True)
+    if said == -1:
+        raise ScriptError(
+            "enqueue",
+            f"action {action.action_id} has no place: the key of tenant {action.tenant_id!r}, tier "
+            f"{action.tier!r} is not a stream; find out who wrote it, then DEL or RENAME it and enqueue again",
+        )
+    return Enqueued(action.action_id, False, action.action_id if said == 0 else said.decode())
+
+
+def _finish_args(finish: Finish, now_ms: int) -> tuple[Any, ...]:
+    action = finish.action
+    extra: dict[str, str] = {}
+    if finish.reason:
+        extra["reason"] = finish.reason
+    if finish.callback_queue:
+        extra["callback_queue"] = finish.callback_queue
+        extra["callback"] = finish.callback.decode()
+    queue_ms = max(action.claimed_ms - action.enqueued_ms, 0)
+    return (
+        action.action_id,
+        action.token,
+        finish.outcome.value,
+        finish.due_ms,
+        action.reply_to or "-",
+        action.unique_key or "-",
+        finish.response or b"",
+        f"outcome {now_ms} {action.action_id} {action.action_type} {action.tenant_id}:{action.tier} "
+        f"{finish.outcome.value} {queue_ms} {finish.run_time_us} {action.attempt}",
+        json.dumps(extra) if extra else "",
+    )
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _sized_batches(items: Sequence[T], size_of: Callable[[T], int]) -> Iterator[Sequence[T]]:
+    start = size = 0
+    for index, item in enumerate(items):
+        size += size_of(item)
+        if index > start and (index - start >= MAX_ITEMS or size > MAX_CALL_BYTES):
+            yield items[start:index]
+            start, size = index, size_of(item)
+    if start < len(items):
+        yield items[start:]
+
+
+__all__ = ["MAX_ITEMS", "MAX_SLOTS", "Engine", "Outcome", "read_claim", "read_extended"]

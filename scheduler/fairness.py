@@ -1,0 +1,235 @@
+"""Who starts next: the decision of ``claim`` in plain Python, without I/O.
+
+This page is the documentation of the algorithm and the oracle that ``scripts/claim.lua`` is tested against,
+step by step, by random histories (``tests/scheduler/test_oracle.py``). :mod:`scheduler.oracle` adds the
+other verbs around it.
+
+**Between tiers** a slot goes to the best priority that has something startable, except that a tier is owed
+its ``guaranteed_share``: for every slot given away while the tier could have used it, the share is added to
+its credit; at one whole start the tier is owed a slot and takes it. This is a stride scheduler's accounting
+(Waldspurger and Weihl, "Stride Scheduling", MIT 1995) used as mClock uses a reservation, ahead of the
+proportional part (Gulati, Merchant and Varman, "mClock", OSDI 2010). A tier with nothing startable loses
+its credit: what nobody could use is not saved up.
+
+**Inside a tier** tenants are served by start-time fair queueing (Goyal, Vin and Cheng, "Start-time Fair
+Queuing", SIGCOMM 1996). Each tenant has a *tag*, the virtual time at which its next start begins; the
+smallest tag is served, and a start moves it on by ``ONE_START / weight``. The tier's *virtual time* is the tag of
+the action that started last. A tenant that begins to wait enters at ``max(virtual time, its old tag)``:
+being new earns nothing, and leaving and coming back earns nothing. When nobody is startable any more the busy
+period is over and virtual time moves past every tag, so that tags can be forgotten.
+
+**Limits** are asked before a tenant is served and charged for what started, all or nothing. A tenant with
+nothing allowed is *held*: it leaves the index until the time its limit frees, and costs the others nothing.
+
+**A claim plans first and reads after.** What turns out to be past its deadline when read is handed over to
+be answered, fills its slot, and is charged to nobody.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from .calendar import period_at
+from .limits import Limit, allowance, spend
+from .model import State
+from .tiers import CompiledTier
+
+ONE_START = 1_000_000
+"""One start at weight 1 in virtual time; also one whole start of a tier's credit."""
+
+
+@dataclass(eq=False)
+class Action:
+    """An action as the decision sees it. ``entry`` is its place in its stream, ``attempt`` what was spent."""
+
+    action_id: str
+    tenant: str
+    tier: str
+    due_ms: int = 0
+    deadline_ms: int = 0
+    unique_key: str = ""
+    entry: int = 0
+    attempt: int = 0
+    state: State = State.READY
+    worker: str = ""
+
+
+@dataclass(eq=False)
+class Line:
+    """What waits of one tenant in one tier: ``returned`` entries first, then ``new`` ones.
+
+    ``held_until`` is None while the tenant is not held, ``math.inf`` while only a finish can free it.
+    ``allowed`` and ``planned`` live for one claim: how many may start (None: not looked at), how many will.
+    """
+
+    tenant: str
+    returned: list[Action] = field(default_factory=list)
+    new: list[Action] = field(default_factory=list)
+    running: int = 0
+    tag: int = 0
+    ready: bool = False
+    held_until: float | None = None
+    held_why: str = ""
+    states: dict[str, Any] = field(default_factory=dict)
+    allowed: int | None = None
+    planned: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many could start if nothing bound them."""
+        return len(self.returned) + len(self.new)
+
+    def give_back(self, action: Action) -> None:
+        """Next in line, in the order of the stream."""
+        insort(self.returned, action, key=attrgetter("entry"))
+
+    def take(self, count: int) -> list[Action]:
+        """Remove the first ``count``."""
+        line = self.returned + self.new
+        self.returned, self.new = self.returned[count:], self.new[max(count - len(self.returned), 0) :]
+        return line[:count]
+
+    def remove(self, action: Action) -> None:
+        """Remove one that will never start."""
+        (self.returned if action in self.returned else self.new).remove(action)
+
+
+class Binding(NamedTuple):
+    """What limits say: how many may start; for none, when that ends and which one binds last."""
+
+    starts: int
+    free_at_ms: int = 0
+    why: str = ""
+
+
+def binding(limits: Iterable[Limit], states: dict[str, Any], now_ms: int, wanted: int) -> Binding:
+    """How many of ``wanted`` starts all of ``limits`` allow."""
+    starts, free_at_ms, why = wanted, 0, ""
+    for limit in limits:
+        period = period_at(limit.period, now_ms) if limit.period else None
+        left, frees_ms = allowance(limit, states.get(limit.name), now_ms, period)
+        if left == 0 and frees_ms >= free_at_ms:
+            free_at_ms, why = frees_ms, limit.name
+        starts = min(starts, left)
+    return Binding(starts, free_at_ms, why)
+
+
+def charge(limits: Iterable[Limit], states: dict[str, Any], now_ms: int, starts: int) -> None:
+    """Count ``starts`` against all of ``limits``."""
+    for limit in limits:
+        period = period_at(limit.period, now_ms) if limit.period else None
+        states[limit.name] = spend(limit, states.get(limit.name), now_ms, starts, period)
+
+
+class Tier:
+    """One tier's tenants, its virtual time and the credit of its guaranteed share."""
+
+    def __init__(self, policy: CompiledTier) -> None:
+        self.policy = policy
+        self.lines: dict[str, Line] = {}
+        self.virtual_time = 0
+        self.credit = 0
+        self.charge = math.floor(ONE_START / policy.weight)
+
+    def line(self, tenant: str) -> Line:
+        """The tenant's line, empty when it is new."""
+        return self.lines.setdefault(tenant, Line(tenant))
+
+    def enter(self, line: Line) -> None:
+        """Into the index: being new or idle earns nothing."""
+        line.tag = max(line.tag, self.virtual_time)
+        line.ready, line.held_until, line.held_why = True, None, ""
+
+    def leave(self, *lines: Line) -> None:
+        """Out of the index, tags kept. When nobody is left in it, the busy period is over."""
+        for line in lines:
+            line.ready = False
+        if lines and not any(line.ready for line in self.lines.values()):
+            self.virtual_time = max(self.virtual_time, *(line.tag for line in self.lines.values()))
+
+    def look_at(self, line: Line, now_ms: int) -> int:
+        """How many of what waits may start now."""
+        starts = binding(self.policy.limits, line.states, now_ms, line.waiting).starts
+        if self.policy.max_concurrency:
+            starts = min(starts, max(self.policy.max_concurrency - line.running, 0))
+        return starts
+
+    def next_line(self, now_ms: int) -> Line | None:
+        """The startable tenant with the smallest tag. The ones found without allowance get none planned."""
+        in_order = sorted(
+            (line for line in self.lines.values() if line.ready), key=lambda line: (line.tag, line.tenant)
+        )
+        for line in in_order:
+            if line.allowed is None:
+                line.allowed = self.look_at(line, now_ms)
+            if line.planned < line.allowed:
+                return line
+        return None
+
+    def hand_over(self, now_ms: int) -> tuple[list[Action], int]:
+        """Take what was planned; which actions, and how many of them are starts."""
+        handed: list[Action] = []
+        all_starts = 0
+        looked_at = [line for line in self.lines.values() if line.ready and line.allowed is not None]
+        touched = [line for line in looked_at if line.planned or not line.allowed]
+        starts_of: dict[str, int] = {}
+        for line in touched:
+            actions = line.take(line.planned)
+            starts = sum(1 for action in actions if not 0 < action.deadline_ms <= now_ms)
+            line.running += len(actions)
+            line.tag -= (len(actions) - starts) * self.charge
+            if starts:
+                self.virtual_time = max(self.virtual_time, line.tag - self.charge)
+                charge(self.policy.limits, line.states, now_ms, starts)
+            starts_of[line.tenant] = starts
+            handed += actions
+            all_starts += starts
+        self.leave(*[line for line in touched if not self._stays(line, starts_of[line.tenant], now_ms)])
+        return handed, all_starts
+
+    def _stays(self, line: Line, starts: int, now_ms: int) -> bool:
+        """Does the tenant stay in the index? If not it is drained, or held and knows until when."""
+        if not line.waiting:
+            return False
+        if starts < (line.allowed or 0):
+            return True
+        bound = binding(self.policy.limits, line.states, now_ms, 1)
+        line.held_until = bound.free_at_ms if bound.why else math.inf
+        line.held_why = bound.why or f"concurrency {self.policy.max_concurrency}"
+        return False
+
+
+def choose(tiers: list[Tier], now_ms: int) -> tuple[Tier, Line] | None:
+    """Which tier, and which of its tenants, gets the next slot."""
+    startable: list[tuple[Tier, Line]] = []
+    for tier in tiers:
+        line = tier.next_line(now_ms)
+        if line:
+            startable.append((tier, line))
+            tier.credit += tier.policy.share
+        else:
+            tier.credit = 0
+    owed = [pair for pair in startable if pair[0].policy.share and pair[0].credit >= ONE_START]
+    if owed:
+        return max(owed, key=lambda pair: pair[0].credit)
+    return startable[0] if startable else None
+
+
+def plan(tiers: list[Tier], slots: int, now_ms: int) -> None:
+    """Give away ``slots`` one by one; every line then knows how many of its actions are to start."""
+    for tier in tiers:
+        for line in tier.lines.values():
+            line.allowed, line.planned = None, 0
+    for _ in range(slots):
+        chosen = choose(tiers, now_ms)
+        if not chosen:
+            return
+        tier, line = chosen
+        line.planned += 1
+        line.tag += tier.charge
+        tier.credit = max(tier.credit - ONE_START, 0)

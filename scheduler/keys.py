@@ -1,0 +1,156 @@
+"""Every Redis key of the queue: its name, its type, how long it lives.
+
+Two families:
+
+* the **work streams**, named ``<domain>:<tenant_id>:<tier>`` exactly;
+* the engine's own keys, all under ``<prefix>:<domain>:``.
+
+On a Cluster the domain is written as a hash tag (``{embedding}``), so the keys that one script touches
+share a slot. ``CATALOGUE`` is the single list: Python formats keys from it, the script loader writes the
+``local …_key`` lines of each Lua script from it, and ``docs/keys.md`` is generated from it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+GROUP = "workers"
+"""The one consumer group of every work stream."""
+
+RUNNING = "running"
+PARKED = "parked"
+"""The two consumers of the group. A consumer's name costs memory in every stream it touched
+(160 bytes, Redis 7.0), so they are states, not processes: who owns an action is in ``owned``."""
+
+
+class KeySpec(NamedTuple):
+    """One line of the catalogue. ``suffix`` ends in a placeholder when there is one key per something."""
+
+    name: str
+    suffix: str
+    redis_type: str
+    lifetime: str
+    holds: str
+
+
+CATALOGUE: tuple[KeySpec, ...] = (
+    KeySpec("policy", "policy", "string", "kept", "compiled policy as JSON; read by every claim"),
+    KeySpec("ready", "ready:<tier>", "zset", "while a tenant can start", "tenant → virtual start time"),
+    KeySpec("waiting", "waiting", "hash", "while something waits", "tenant:tier → how many actions could start; such a tenant is in `ready` or `held`"),
+    KeySpec("held", "held", "zset", "while a limit binds", "tenant:tier → time (ms) the limit frees; inf: no time known"),
+    KeySpec("held_why", "held_why", "hash", "with `held`", "tenant:tier → the limit that binds"),
+    KeySpec("tags", "tags:<tier>", "zset", "until virtual time passes", "tenant outside `ready` → its next virtual start time"),
+    KeySpec("fairness", "fairness", "hash", "kept, a few fields per tier", "virtual time and share credit of each tier, claim counter"),
+    KeySpec("usage", "usage", "hash", "until the window ends", "limit scope → state of its limits (msgpack)"),
+    KeySpec("usage_due", "usage_due", "zset", "with `usage`", "limit scope → time (ms) its state is worthless"),
+    KeySpec("scheduled", "scheduled", "zset", "until due", "action id → due time (ms): delayed and retrying actions"),
+    KeySpec("delayed", "delayed", "hash", "until due", "action id → header and payload of an action not yet in its stream"),
+    KeySpec("returned", "returned:<tenant>:<tier>", "zset", "until claimed", "entries given back, next in line in stream order"),
+    KeySpec("returned_count", "returned_count", "hash", "with `returned`", "tenant:tier → how many of `waiting` are in `returned`"),
+    KeySpec("actions", "actions", "hash", "while the action is alive", "action id → its stream and entry id"),
+    KeySpec("unique_holders", "unique_holders", "hash", "while the action is alive", "unique key → action id"),
+    KeySpec("done", "done:<period>", "hash", "one to two duplicate windows", "action id → outcome, so that a late duplicate is known"),
+    KeySpec("workers", "workers", "zset", "while the worker lives", "worker id → lease end (ms)"),
+    KeySpec("owned", "owned:<worker>", "hash", "while the worker lives", "action id → claim token, stream, entry, attempt: the fence of `finish`"),
+    KeySpec("cancelling", "cancelling:<worker>", "set", "until the action finishes", "owned actions whose cancellation was asked for"),
+    KeySpec("sleepers", "sleepers", "zset", "while a worker waits", "worker id → since when (ms) it waits for work"),
+    KeySpec("mailbox", "mailbox:<worker>", "list", "while the worker lives", "messages to a worker: wake, cancel, quiet, stop"),
+    KeySpec("response", "resp:<action>", "list", "result TTL", "the response of one action"),
+    KeySpec("notify", "notify:<client>", "list", "60 s after the last push", "responses announced to one client process"),
+    KeySpec("callback", "callback:<origin>:<event>[:<context>]", "list", "callback TTL", "callback actions for the service that asked"),
+    KeySpec("dead", "dead:<tenant>", "stream", "bounded by count", "dead letters of one tenant"),
+    KeySpec("dead_tenants", "dead_tenants", "zset", "while there are dead letters", "tenant → time (ms) of its newest dead letter"),
+    KeySpec("counters", "counters", "hash", "kept, a few fields per tier", "tier:outcome → how many since the beginning"),
+    KeySpec("events", "events", "stream", "bounded by count", "outcomes and holds, one entry per script call"),
+)  # fmt: skip
+
+BY_NAME = {spec.name: spec for spec in CATALOGUE}
+
+
+class Keys:
+    """Formats keys. Ids are expected to be validated: no ``:``, braces, globs or control characters.
+
+    ``prefix`` is the engine's own first segment (a domain must not have that name);
+    ``cluster`` writes the domain as a hash tag.
+    """
+
+    __slots__ = ("cluster", "prefix")
+
+    def __init__(self, prefix: str = "nooble", *, cluster: bool = False) -> None:
+        self.prefix = prefix
+        self.cluster = cluster
+
+    def tag(self, domain: str) -> str:
+        """The domain as it stands in keys: ``embedding``, on a Cluster ``{embedding}``."""
+        return "{" + domain + "}" if self.cluster else domain
+
+    def root(self, domain: str) -> str:
+        """Beginning of the engine's keys of one domain; scripts get it as ``KEYS[1]``."""
+        return f"{self.prefix}:{self.tag(domain)}"
+
+    def stream(self, domain: str, tenant_id: str, tier: str) -> str:
+        """The work stream ``<domain>:<tenant_id>:<tier>``."""
+        return f"{self.tag(domain)}:{tenant_id}:{tier}"
+
+    def parse_stream(self, key: str) -> tuple[str, str, str]:
+        """Domain, tenant and tier of a work stream's name; ValueError when it is not one."""
+        parts = key.split(":")
+        if len(parts) != 3 or not all(parts):
+            raise ValueError(f"{key!r} is not <domain>:<tenant_id>:<tier>")
+        domain, tenant_id, tier = parts
+        if self.cluster:
+            domain = domain.removeprefix("{").removesuffix("}")
+        return domain, tenant_id, tier
+
+    def of(self, name: str, domain: str, *parts: str) -> str:
+        """A key of the catalogue: ``of("ready", "embedding", "free")`` → ``nooble:embedding:ready:free``."""
+        head = BY_NAME[name].suffix.split("<", 1)[0].rstrip(":")
+        return ":".join((self.root(domain), head, *parts))
+
+    def response(self, domain: str, action_id: str) -> str:
+        """The unique response list of one action."""
+        return f"{self.root(domain)}:resp:{action_id}"
+
+    def notify(self, domain: str, client_id: str) -> str:
+        """The notification list of one client process."""
+        return f"{self.root(domain)}:notify:{client_id}"
+
+    def mailbox(self, domain: str, worker_id: str) -> str:
+        """The list a worker blocks on while it has nothing to do."""
+        return f"{self.root(domain)}:mailbox:{worker_id}"
+
+    def callback(self, domain: str, origin: str, event: str, context: str = "") -> str:
+        """The list on which service ``origin`` expects callbacks from ``domain``."""
+        return ":".join(part for part in (self.root(domain), "callback", origin, event, context) if part)
+
+
+def lua_key(name: str) -> str:
+    """The Lua line that binds a catalogue key: a whole key, or its prefix where there is one per something."""
+    suffix = BY_NAME[name].suffix
+    fixed = suffix.split("<", 1)[0]
+    if fixed == suffix:
+        return f"local {name}_key = KEYS[1] .. ':{fixed}'"
+    return f"local {name}_prefix = KEYS[1] .. ':{fixed}'"
+
+
+def markdown() -> str:
+    """The page ``docs/keys.md``."""
+    rows = "\n".join(
+        f"| `{s.suffix}` | {s.redis_type} | {s.holds} | {s.lifetime} |".replace("<tier>", "‹tier›")
+        for s in CATALOGUE
+    )
+    return (
+        "# Keys\n\n"
+        "Generated from `scheduler/keys.py` by `python -m scheduler.keys`; a test keeps this page current.\n\n"
+        "Work waits in streams named `<domain>:<tenant_id>:<tier>`, consumer group `workers`. An entry has two\n"
+        "fields: `data`, the action's JSON, and `head`, the engine's header\n"
+        "(`v1 <action_id> <deadline_ms> <action_type> <enqueued_ms> <reply_to> <unique_key>`, `-` for none). The group has two\n"
+        "consumers: `running` holds what a worker owns, `parked` what waits for another attempt.\n\n"
+        "Everything else of the engine lives under `nooble:<domain>:` (on a Cluster `nooble:{<domain>}:` and\n"
+        "`{<domain>}:<tenant_id>:<tier>`, so that one script's keys share a slot):\n\n"
+        "| key | type | holds | lives |\n|---|---|---|---|\n" + rows + "\n"
+    )
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

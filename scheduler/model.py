@@ -1,0 +1,137 @@
+"""The values that pass between the engine and its callers. Payloads are opaque bytes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class State(StrEnum):
+    """Where an action is. See ``docs/states.md``."""
+
+    SCHEDULED = "scheduled"
+    READY = "ready"
+    HELD = "held"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    DEAD = "dead"
+    UNKNOWN = "unknown"
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    COMPLETED = "completed"
+    RETRY = "retry"
+    SNOOZED = "snoozed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    DEAD = "dead"
+
+
+class NewAction(NamedTuple):
+    """An action to enqueue.
+
+    ``due_ms`` 0 means now; ``deadline_ms`` 0 means none (both epoch milliseconds). ``reply_to``: empty,
+    nobody asked and no response is stored; ``*``, store it; a client id, store it and notify that client.
+    ``unique_key``: at most one action with this key is alive in the domain.
+    """
+
+    action_id: str
+    action_type: str
+    tenant_id: str
+    tier: str
+    payload: bytes
+    due_ms: int = 0
+    deadline_ms: int = 0
+    reply_to: str = ""
+    unique_key: str = ""
+
+
+class Enqueued(NamedTuple):
+    """What became of one :class:`NewAction`.
+
+    ``accepted`` is False when the same ``action_id`` was already there (``existing_id`` is that id) or an
+    alive action holds the same unique key (``existing_id`` is the holder's).
+    """
+
+    action_id: str
+    accepted: bool
+    existing_id: str = ""
+
+
+class Claimed(NamedTuple):
+    """An action this worker owns until it finishes, releases, or loses its lease.
+
+    ``attempt`` counts from 1; ``token`` is the claim's own number, the fence that ``finish`` checks.
+    ``expired``: its deadline passed while it waited; answer it, do not run it.
+    """
+
+    action_id: str
+    action_type: str
+    tenant_id: str
+    tier: str
+    payload: bytes
+    attempt: int
+    token: int
+    enqueued_ms: int
+    claimed_ms: int
+    deadline_ms: int
+    reply_to: str
+    unique_key: str
+    expired: bool
+
+
+class Claim(NamedTuple):
+    """The reply to ``claim``.
+
+    ``next_due_ms``: when something held or scheduled becomes startable (0: nothing known), meaningful
+    when ``more`` is False. ``more``: something startable was left behind. ``lost``: the worker is not
+    registered (any more); what it held belongs to others now.
+    """
+
+    actions: list[Claimed]
+    next_due_ms: int
+    more: bool
+    lost: bool = False
+
+
+class Finish(NamedTuple):
+    """The end of one attempt.
+
+    ``due_ms``: when to try again (retry, snoozed). ``response``: bytes to store for whoever asked.
+    ``callback_queue``/``callback``: a callback action for a list of the same domain's callback prefix.
+    ``reason``: why it is dead, or why it is retried; ``run_time_us``: measured run time.
+    """
+
+    action: Claimed
+    outcome: Outcome
+    response: bytes | None = None
+    due_ms: int = 0
+    run_time_us: int = 0
+    callback_queue: str = ""
+    callback: bytes = b""
+    reason: str = ""
+
+
+class Extended(NamedTuple):
+    """The reply to ``extend``: is the lease still ours, and which owned actions are to be cancelled."""
+
+    held: bool
+    cancelled: list[str]
+
+
+class Promoted(NamedTuple):
+    """The reply to ``promote``: how many became ready, and when the next is due (0: none)."""
+
+    moved: int
+    next_due_ms: int
+
+
+class Reclaimed(NamedTuple):
+    """The reply to ``reclaim``: dead workers found and actions taken back."""
+
+    workers: int
+    actions: int

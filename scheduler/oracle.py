@@ -1,0 +1,262 @@
+"""The verbs around the decision, in plain Python: predicts what the scripts do to any history.
+
+Nothing here is bounded, chunked or stored cleverly; that is the scripts' part. What must come out the same:
+which actions a claim hands over, every action's state, who is held until when and why, and when the next
+thing is due.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from .fairness import Action, Line, Tier, binding, charge, plan
+from .limits import Limit
+from .model import NewAction, Outcome, State
+from .tiers import CompiledPolicy
+
+
+class Prediction(NamedTuple):
+    """What a claim hands over, whether something startable is left, and when the next thing is due."""
+
+    actions: list[Action]
+    more: bool
+    next_due_ms: int
+    lost: bool = False
+
+
+@dataclass
+class Worker:
+    """A registered worker: its lease, what it owns, what it was told to cancel."""
+
+    lease_until_ms: int
+    owned: dict[str, Action] = field(default_factory=dict)
+    cancelling: set[str] = field(default_factory=set)
+
+
+class Oracle:
+    """One domain under one policy. ``now_ms`` is set by ``advance``."""
+
+    def __init__(
+        self,
+        policy: CompiledPolicy,
+        now_ms: int,
+        *,
+        lease_ms: int = 15_000,
+        duplicate_window_ms: int = 300_000,
+    ) -> None:
+        self.tiers = {tier.name: Tier(tier) for tier in policy.tiers}
+        self.domain_limits: Sequence[Limit] = policy.domain_limits
+        self.domain_states: dict[str, Any] = {}
+        self.now_ms = now_ms
+        self.lease_ms = lease_ms
+        self.duplicate_window_ms = duplicate_window_ms
+        self.alive: dict[str, Action] = {}
+        self.ended: set[tuple[int, str]] = set()
+        self.unique_holders: dict[str, str] = {}
+        self.workers: dict[str, Worker] = {}
+        self.entries = 0
+
+    def advance(self, ms: int) -> None:
+        """Move the clock."""
+        self.now_ms += ms
+
+    def enqueue(self, action: NewAction) -> str:
+        """Empty when accepted, else the id that is in its way."""
+        period = self.now_ms // self.duplicate_window_ms
+        known = {(period, action.action_id), (period - 1, action.action_id)} & self.ended
+        if action.action_id in self.alive or known:
+            return action.action_id
+        if action.unique_key in self.unique_holders:
+            return self.unique_holders[action.unique_key]
+        new = Action(
+            action.action_id,
+            action.tenant_id,
+            action.tier,
+            action.due_ms,
+            action.deadline_ms,
+            action.unique_key,
+        )
+        self.alive[new.action_id] = new
+        if new.unique_key:
+            self.unique_holders[new.unique_key] = new.action_id
+        if new.due_ms > self.now_ms:
+            new.state = State.SCHEDULED
+        else:
+            self._append(new)
+        return ""
+
+    def extend(self, worker_id: str, *, register: bool = False) -> bool:
+        """Is the worker's lease still held?"""
+        until_ms = self.now_ms + self.lease_ms
+        if register:
+            self.workers.setdefault(worker_id, Worker(until_ms))
+        worker = self.workers.get(worker_id)
+        if worker:
+            worker.lease_until_ms = max(worker.lease_until_ms, until_ms)
+        return worker is not None
+
+    def claim(self, worker_id: str, slots: int) -> Prediction:
+        """Hand over up to ``slots`` actions."""
+        worker = self.workers.get(worker_id)
+        if not worker:
+            return Prediction([], False, 0, lost=True)
+        if worker.lease_until_ms < self.now_ms:
+            worker.lease_until_ms = self.now_ms + self.lease_ms
+        self.promote()
+        of_domain = binding(self.domain_limits, self.domain_states, self.now_ms, slots)
+        if not of_domain.starts:
+            return Prediction([], False, of_domain.free_at_ms)
+        tiers = list(self.tiers.values())
+        plan(tiers, of_domain.starts, self.now_ms)
+        handed: list[Action] = []
+        starts = 0
+        for tier in tiers:
+            actions, started = tier.hand_over(self.now_ms)
+            handed += actions
+            starts += started
+        if starts:
+            charge(self.domain_limits, self.domain_states, self.now_ms, starts)
+        for action in handed:
+            action.attempt += 1
+            action.state, action.worker = State.RUNNING, worker_id
+            worker.owned[action.action_id] = action
+        more = any(self._startable(tier) for tier in tiers)
+        return Prediction(handed, more, self._next_due())
+
+    def finish(self, worker_id: str, action_id: str, outcome: Outcome, due_ms: int = 0) -> bool:
+        """Accepted, or refused because the worker does not own it."""
+        worker = self.workers.get(worker_id)
+        action = worker.owned.pop(action_id, None) if worker else None
+        if not worker or not action:
+            return False
+        worker.cancelling.discard(action_id)
+        line = self._line(action)
+        line.running -= 1
+        if outcome in (Outcome.RETRY, Outcome.SNOOZED):
+            action.attempt -= outcome is Outcome.SNOOZED
+            if due_ms > self.now_ms:
+                action.state, action.due_ms, action.worker = State.SCHEDULED, due_ms, ""
+            else:
+                self._give_back(action)
+        else:
+            self._end(action, State(outcome.value))
+        self._end_concurrency_hold(action)
+        return True
+
+    def release(self, worker_id: str, action_id: str) -> bool:
+        """Give back one action that was not run; no attempt is spent."""
+        worker = self.workers.get(worker_id)
+        action = worker.owned.pop(action_id, None) if worker else None
+        if not worker or not action:
+            return False
+        worker.cancelling.discard(action_id)
+        self._line(action).running -= 1
+        action.attempt -= 1
+        self._give_back(action)
+        self._end_concurrency_hold(action)
+        return True
+
+    def cancel(self, action_id: str) -> str:
+        """``cancelled``, ``running`` (its worker is told) or ``unknown``."""
+        action = self.alive.get(action_id)
+        if not action:
+            return "unknown"
+        if action.state is State.RUNNING:
+            self.workers[action.worker].cancelling.add(action_id)
+            return "running"
+        if action.state is not State.SCHEDULED:
+            line, tier = self._line(action), self.tiers[action.tier]
+            line.remove(action)
+            if not line.waiting:
+                line.held_until, line.held_why = None, ""
+                if line.ready:
+                    tier.leave(line)
+        self._end(action, State.CANCELLED)
+        return "cancelled"
+
+    def promote(self) -> int:
+        """Due actions into their lines, holds that have ended out of the way; how many of both."""
+        due = [a for a in self.alive.values() if a.state is State.SCHEDULED and a.due_ms <= self.now_ms]
+        for action in sorted(due, key=lambda a: (a.due_ms, a.action_id)):
+            if action.entry:
+                self._give_back(action)
+            else:
+                self._append(action)
+        freed = [pair for pair in self._held() if (pair[1].held_until or 0) <= self.now_ms]
+        for tier, line in freed:
+            tier.enter(line)
+        return len(due) + len(freed)
+
+    def reclaim(self) -> tuple[int, int]:
+        """Take back what one dead worker held: dead workers found, actions taken back."""
+        dead = [
+            (w.lease_until_ms, name) for name, w in self.workers.items() if w.lease_until_ms < self.now_ms
+        ]
+        if not dead:
+            return 0, 0
+        worker = self.workers.pop(min(dead)[1])
+        for action in worker.owned.values():
+            self._line(action).running -= 1
+            self._give_back(action)
+        for action in worker.owned.values():
+            self._end_concurrency_hold(action)
+        return 1, len(worker.owned)
+
+    def state(self, action_id: str) -> State:
+        """Where an action is; what ended is unknown here."""
+        action = self.alive.get(action_id)
+        if not action:
+            return State.UNKNOWN
+        if action.state is State.READY and self._line(action).held_until is not None:
+            return State.HELD
+        return action.state
+
+    def _line(self, action: Action) -> Line:
+        return self.tiers[action.tier].line(action.tenant)
+
+    def _append(self, action: Action) -> None:
+        self.entries += 1
+        action.entry, action.state = self.entries, State.READY
+        line = self._line(action)
+        line.new.append(action)
+        if line.waiting == 1:
+            self.tiers[action.tier].enter(line)
+
+    def _give_back(self, action: Action) -> None:
+        action.state, action.worker = State.READY, ""
+        line = self._line(action)
+        line.give_back(action)
+        if line.waiting == 1:
+            self.tiers[action.tier].enter(line)
+
+    def _end(self, action: Action, state: State) -> None:
+        action.state, action.worker = state, ""
+        del self.alive[action.action_id]
+        self.ended.add((self.now_ms // self.duplicate_window_ms, action.action_id))
+        if action.unique_key:
+            del self.unique_holders[action.unique_key]
+
+    def _end_concurrency_hold(self, action: Action) -> None:
+        line = self._line(action)
+        if line.held_until == math.inf:
+            self.tiers[action.tier].enter(line)
+
+    def _held(self) -> list[tuple[Tier, Line]]:
+        return [
+            (tier, line)
+            for tier in self.tiers.values()
+            for line in tier.lines.values()
+            if line.held_until is not None
+        ]
+
+    def _startable(self, tier: Tier) -> bool:
+        return any(line.ready and tier.look_at(line, self.now_ms) for line in tier.lines.values())
+
+    def _next_due(self) -> int:
+        times: list[float] = [a.due_ms for a in self.alive.values() if a.state is State.SCHEDULED]
+        times += [line.held_until for _, line in self._held() if line.held_until is not None]
+        soonest = min(times, default=math.inf)
+        return 0 if soonest == math.inf else int(soonest)

@@ -1,0 +1,147 @@
+"""Loads the Lua scripts: one file per verb in ``scripts/``, shared parts in ``scripts/lib/``.
+
+A script's header is its contract and is executed, so it cannot drift:
+
+* ``-- @keys ready held …`` binds ``ready_prefix``, ``held_key`` … from the catalogue in :mod:`scheduler.keys`;
+* ``-- @argv now_ms:int worker_id:str items:rest`` binds the arguments; ``rest`` gives ``items_at``, the index
+  of the first of a variable number;
+* ``-- @include limits`` puts ``lib/limits.lua`` before the script, once, its own includes first.
+
+Scripts run by ``EVALSHA``; a server that does not know one (restart, failover, ``SCRIPT FLUSH``) is sent the text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from .errors import ScriptError
+from .keys import BY_NAME, lua_key
+
+_DIRECTIVE = re.compile(r"^-- @(keys|argv|include) (.*)$", re.MULTILINE)
+
+VERBS = ("enqueue", "claim", "extend", "finish", "release", "cancel", "promote", "reclaim")
+
+
+class Script(NamedTuple):
+    """A composed script: its text, its SHA-1, the names of its arguments in order."""
+
+    verb: str
+    text: str
+    sha: str
+    argv: tuple[str, ...]
+
+    def command(self, root: str, args: Sequence[Any]) -> tuple[Any, ...]:
+        """The ``EVALSHA`` command for one domain's keys."""
+        return ("EVALSHA", self.sha, 1, root, *args)
+
+    def command_with_text(self, root: str, args: Sequence[Any]) -> tuple[Any, ...]:
+        """The ``EVAL`` command, which also teaches the server the script."""
+        return ("EVAL", self.text, 1, root, *args)
+
+
+@cache
+def load(verb: str) -> Script:
+    """Compose one script; raises ValueError on a missing or circular include or an unknown key name."""
+    body = _read(f"{verb}.lua")
+    parts: list[str] = []
+    keys: dict[str, None] = {}
+    _compose(f"{verb}.lua", body, parts, keys, [])
+    argv = _argv(verb, body)
+    prelude = [lua_key(name) for name in keys] + argv[0]
+    text = "\n".join([*prelude, *parts])
+    return Script(verb, text, hashlib.sha1(text.encode()).hexdigest(), argv[1])
+
+
+def _read(name: str) -> str:
+    return (files(__package__) / "scripts" / name).read_text(encoding="utf-8")
+
+
+def _compose(name: str, text: str, parts: list[str], keys: dict[str, None], path: list[str]) -> None:
+    if name in path:
+        raise ValueError(f"circular include: {' → '.join([*path, name])}")
+    for kind, rest in _DIRECTIVE.findall(text):
+        if kind == "keys":
+            for key in rest.split():
+                if key not in BY_NAME:
+                    raise ValueError(f"{name}: no key named {key!r} in scheduler.keys.CATALOGUE")
+                keys[key] = None
+        elif kind == "include":
+            _compose(f"lib/{rest.strip()}.lua", _read_include(name, rest.strip()), parts, keys, [*path, name])
+    code = _strip_comments(text)
+    if code not in parts:
+        parts.append(code)
+
+
+def _read_include(name: str, include: str) -> str:
+    try:
+        return _read(f"lib/{include}.lua")
+    except FileNotFoundError:
+        raise ValueError(f"{name}: includes lib/{include}.lua, which does not exist") from None
+
+
+def _strip_comments(text: str) -> str:
+    lines = (line.rstrip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.lstrip().startswith("--"))
+
+
+def _argv(verb: str, text: str) -> tuple[list[str], tuple[str, ...]]:
+    lines, names = [], []
+    for kind, rest in _DIRECTIVE.findall(text):
+        if kind != "argv":
+            continue
+        for index, item in enumerate(rest.split("(")[0].split(), start=1):
+            name, _, type_ = item.partition(":")
+            names.append(name)
+            match type_:
+                case "int":
+                    lines.append(f"local {name} = tonumber(ARGV[{index}])")
+                case "str":
+                    lines.append(f"local {name} = ARGV[{index}]")
+                case "rest":
+                    lines.append(f"local {name}_at = {index}")
+                case _:
+                    raise ValueError(f"{verb}.lua: argument {item!r} needs a type: int, str or rest")
+    return lines, tuple(names)
+
+
+async def run(redis: Any, script: Script, root: str, args: Sequence[Any]) -> Any:
+    """Run one script; raises :class:`ScriptError` when the server refuses it."""
+    try:
+        try:
+            return await redis.execute_command(*script.command(root, args))
+        except NoScriptError:
+            return await redis.execute_command(*script.command_with_text(root, args))
+    except ResponseError as error:
+        raise _explained(script, error) from error
+
+
+async def run_together(redis: Any, calls: Sequence[tuple[Script, str, Sequence[Any]]]) -> list[Any]:
+    """Run several scripts in one network round trip, in order; raises for the first that failed."""
+    pipeline = redis.pipeline(transaction=False)
+    for script, root, args in calls:
+        pipeline.execute_command(*script.command(root, args))
+    replies: list[Any] = await pipeline.execute(raise_on_error=False)
+    for index, reply in enumerate(replies):
+        if isinstance(reply, NoScriptError):
+            script, root, args = calls[index]
+            replies[index] = await run(redis, script, root, args)
+        elif isinstance(reply, ResponseError):
+            raise _explained(calls[index][0], reply) from reply
+        elif isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+def _explained(script: Script, error: ResponseError) -> Exception:
+    """Server states (LOADING, OOM, READONLY …) keep their own type; a script's own failure gets its verb."""
+    text = str(error)
+    if type(error) is ResponseError and ("user_script" in text or "Lua" in text or "script" in text.lower()):
+        return ScriptError(script.verb, text)
+    return error

@@ -1,0 +1,73 @@
+-- cancel: an action that waits is taken out and answered; the owner of a running one is told.
+--
+-- @keys actions scheduled delayed returned ready workers owned cancelling mailbox counters
+-- @argv now_ms:int duplicate_window_ms:int response_ttl_ms:int items:rest
+--       items: (id, response)*; the response is stored if somebody asked for one
+-- @include returned
+-- @include settle
+-- @include events
+-- REPLY: per item 'cancelled', 'running' or 'unknown'
+
+local function owner_of(id)
+  for _, worker in ipairs(redis.call('ZRANGE', workers_key, 0, -1)) do
+    if redis.call('HEXISTS', owned_prefix .. worker, id) == 1 then return worker end
+  end
+end
+
+local event_lines, counts = {}, {}
+
+-- Take one action out of wherever it waits; returns its header.
+local function take_out(id, stream, entry)
+  if entry == '-' then
+    local head = cmsgpack.unpack(redis.call('HGET', delayed_key, id))[1]
+    redis.call('HDEL', delayed_key, id)
+    redis.call('ZREM', scheduled_key, id)
+    return head
+  end
+  local key = domain_tag .. stream
+  local found = try('XRANGE', key, entry, entry)
+  found = found and found[1]
+  try('XACK', key, 'workers', entry)
+  try('XDEL', key, entry)
+  if redis.call('ZREM', scheduled_key, id) == 0 then
+    if redis.call('ZREM', returned_prefix .. stream, sortable(entry)) == 1 then forget_returned(stream, 1) end
+    remove_waiting(stream)
+  end
+  if try('XLEN', key) == 0 then redis.call('DEL', key) end
+  return found and found[2][2]
+end
+
+local function cancel(id, stream, entry, response)
+  local head = take_out(id, stream, entry)
+  local action_type, enqueued_ms, reply_to, unique_key
+  if head then action_type, enqueued_ms, reply_to, unique_key = rest_of_head(head) end
+  settle(id, 'cancelled', reply_to or '-', response, response_ttl_ms, unique_key or '-')
+  event_lines[#event_lines + 1] = table.concat({'outcome', now_ms, id, action_type or '-', stream, 'cancelled',
+    math.max(now_ms - (enqueued_ms or now_ms), 0), 0, 0}, ' ')
+  local _, tier = split_stream(stream)
+  counts[tier] = (counts[tier] or 0) + 1
+end
+
+local reply, out = {}, {}
+for i = items_at, #ARGV, 2 do
+  local id = ARGV[i]
+  local stream, entry = string.match(redis.call('HGET', actions_key, id) or '', '^(%S+) (%S+)$')
+  local owner = stream and entry ~= '-' and owner_of(id)
+  if out[id] then
+    reply[#reply + 1] = 'cancelled' -- the same id twice in this call
+  elseif not stream then
+    reply[#reply + 1] = 'unknown'
+  elseif owner then
+    redis.call('SADD', cancelling_prefix .. owner, id)
+    redis.call('RPUSH', mailbox_prefix .. owner, 'cancel ' .. id)
+    reply[#reply + 1] = 'running'
+  else
+    cancel(id, stream, entry, ARGV[i + 1])
+    out[id] = true
+    reply[#reply + 1] = 'cancelled'
+  end
+end
+write_settled(now_ms, duplicate_window_ms)
+for tier, count in pairs(counts) do redis.call('HINCRBY', counters_key, tier .. ':cancelled', count) end
+tell(event_lines)
+return reply

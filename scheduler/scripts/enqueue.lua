@@ -1,0 +1,74 @@
+-- enqueue: duplicate? else into its stream (or scheduled), tenant marked ready, a sleeping worker woken.
+--
+-- @keys actions done unique_holders scheduled delayed counters
+-- @argv now_ms:int duplicate_window_ms:int actions:rest
+--       actions: (stream, id, head, data, due_ms, unique_key)*, '' for no due time or unique key
+-- @include waiting
+-- @include wake
+-- REPLY: per action 1 (accepted), 0 (this id is already known), -1 (the stream's key holds something else)
+--        or the id that holds its unique key
+
+local ids = {}
+for i = actions_at + 1, #ARGV, 6 do ids[#ids + 1] = ARGV[i] end
+local alive = redis.call('HMGET', actions_key, unpack(ids))
+local period = math.floor(now_ms / duplicate_window_ms)
+local ended = redis.call('HMGET', done_prefix .. period, unpack(ids))
+local ended_before = redis.call('HMGET', done_prefix .. (period - 1), unpack(ids))
+
+local reply, in_call, places, streams, added = {}, {}, {}, {}, {}
+local per_stream = {}
+
+local function into_stream(stream, head, data)
+  local entry = append(stream, head, data)
+  if not entry then return nil end
+  if not added[stream] then
+    added[stream] = 0
+    streams[#streams + 1] = stream
+  end
+  added[stream] = added[stream] + 1
+  return entry
+end
+
+local function place(stream, id, head, data, due_ms)
+  if not due_ms or due_ms <= now_ms then
+    local entry = into_stream(stream, head, data)
+    return entry and stream .. ' ' .. entry
+  end
+  redis.call('HSET', delayed_key, id, cmsgpack.pack({head, data}))
+  redis.call('ZADD', scheduled_key, due_ms, id)
+  return stream .. ' -'
+end
+
+local function admit(n, stream, id, head, data, due_ms, unique_key)
+  if alive[n] or ended[n] or ended_before[n] or in_call[id] then return 0 end
+  if unique_key ~= '' then
+    local holder = redis.call('HGET', unique_holders_key, unique_key)
+    -- A holder that is not alive lost its entry to somebody else's XDEL: it blocks nobody.
+    if holder and (in_call[holder] or redis.call('HEXISTS', actions_key, holder) == 1) then return holder end
+  end
+  local placed = place(stream, id, head, data, tonumber(due_ms))
+  if not placed then return -1 end
+  if unique_key ~= '' then redis.call('HSET', unique_holders_key, unique_key, id) end
+  in_call[id] = true
+  places[#places + 1] = id
+  places[#places + 1] = placed
+  per_stream[stream] = (per_stream[stream] or 0) + 1
+  return 1
+end
+
+for n = 1, #ids do
+  local at = actions_at + (n - 1) * 6
+  reply[n] = admit(n, ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5])
+end
+if #places == 0 then return reply end
+
+write_all('HSET', actions_key, places)
+local counts = {}
+for stream, count in pairs(per_stream) do
+  local _, tier = split_stream(stream)
+  counts[tier] = (counts[tier] or 0) + count
+end
+for tier, count in pairs(counts) do redis.call('HINCRBY', counters_key, tier .. ':enqueued', count) end
+add_waiting(streams, added)
+wake_one() -- for a delayed action too: a sleeper may have to wake earlier than it planned
+return reply

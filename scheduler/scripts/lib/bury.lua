@@ -1,0 +1,20 @@
+-- @keys dead dead_tenants actions counters
+-- @include stream
+
+local DEAD_LETTERS_KEPT = 10000 -- per tenant; the oldest go first
+
+-- Write a dead letter. The entry itself is acknowledged and deleted by the caller.
+local function bury(stream, now, reason, attempt, head, data)
+  local tenant, tier = split_stream(stream)
+  redis.call('XADD', dead_prefix .. tenant, 'MAXLEN', '~', DEAD_LETTERS_KEPT, '*', 'tier', tier,
+    'at', now, 'reason', reason, 'attempt', attempt, 'head', head or '', 'data', data or '')
+  redis.call('ZADD', dead_tenants_key, now, tenant)
+end
+
+-- An owned action whose entry somebody else deleted: nothing is left that could run again.
+local function bury_lost(id, stream, now, attempt)
+  bury(stream, now, 'the stream entry of action ' .. id .. ' was deleted by somebody else', attempt)
+  local _, tier = split_stream(stream)
+  redis.call('HDEL', actions_key, id)
+  redis.call('HINCRBY', counters_key, tier .. ':dead', 1)
+end

@@ -1,0 +1,22 @@
+-- @keys owned held
+-- @include waiting
+
+-- The fence: what `claim` wrote about an action for the worker that owns it.
+-- token stream entry attempt charge
+local function parse_owned(record)
+  return string.match(record, '^(%d+) (%S+) (%S+) (%d+) (%S+)$')
+end
+
+-- Tenants held because all their slots were taken may start again: something of theirs has ended.
+-- Returns how many.
+local function end_concurrency_holds(streams)
+  local names = {}
+  for stream in pairs(streams) do names[#names + 1] = stream end
+  if #names == 0 or redis.call('EXISTS', held_key) == 0 then return 0 end
+  local scores, free = redis.call('ZMSCORE', held_key, unpack(names)), {}
+  for i, stream in ipairs(names) do
+    if scores[i] == 'inf' then free[#free + 1] = stream end
+  end
+  end_holds(free)
+  return #free
+end

@@ -1,0 +1,45 @@
+-- @keys actions done unique_holders response notify
+-- @include variadic
+
+local NOTIFY_KEPT = 10000 -- announcements an absent client may miss: it reads the response lists instead
+local NOTIFY_TTL_MS = 60000
+local INLINE_RESPONSE = 8192 -- bytes; a larger response is announced by its id alone
+
+-- What ended for good in this call: forget where it is, remember its outcome for one to two duplicate
+-- windows, store its response, tell who asked.
+local ended = {ids = {}, outcomes = {}, unique_keys = {}, announced = {}}
+
+local function settle(id, outcome, reply_to, response, response_ttl_ms, unique_key)
+  ended.ids[#ended.ids + 1] = id
+  ended.outcomes[#ended.outcomes + 1] = id
+  ended.outcomes[#ended.outcomes + 1] = outcome
+  if unique_key ~= '-' then ended.unique_keys[#ended.unique_keys + 1] = unique_key end
+  if reply_to ~= '-' and response ~= '' then
+    local list = response_prefix .. id
+    redis.call('RPUSH', list, response)
+    redis.call('PEXPIRE', list, response_ttl_ms)
+    if reply_to ~= '*' then
+      local lines = ended.announced[reply_to]
+      if not lines then
+        lines = {}
+        ended.announced[reply_to] = lines
+      end
+      lines[#lines + 1] = id .. '\n' .. (#response <= INLINE_RESPONSE and response or '')
+    end
+  end
+end
+
+local function write_settled(now, duplicate_window_ms)
+  if #ended.ids == 0 then return end
+  write_all('HDEL', actions_key, ended.ids)
+  local known = done_prefix .. math.floor(now / duplicate_window_ms)
+  write_all('HSET', known, ended.outcomes)
+  redis.call('PEXPIRE', known, 2 * duplicate_window_ms + 1000)
+  if #ended.unique_keys > 0 then write_all('HDEL', unique_holders_key, ended.unique_keys) end
+  for client, lines in pairs(ended.announced) do
+    local list = notify_prefix .. client
+    write_all('RPUSH', list, lines)
+    redis.call('LTRIM', list, -NOTIFY_KEPT, -1)
+    redis.call('PEXPIRE', list, NOTIFY_TTL_MS)
+  end
+end

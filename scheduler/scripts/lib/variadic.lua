@@ -1,0 +1,10 @@
+-- One call for many arguments, in slices that Lua's stack can unpack.
+local function each_slice(args, size, call)
+  for first = 1, #args, size do
+    call(unpack(args, first, math.min(first + size - 1, #args)))
+  end
+end
+
+local function write_all(command, key, args)
+  each_slice(args, 4000, function(...) redis.call(command, key, ...) end)
+end

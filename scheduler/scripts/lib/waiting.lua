@@ -1,0 +1,95 @@
+-- @keys waiting ready held held_why tags fairness
+-- @include stream
+-- @include variadic
+
+-- A tenant is in the ready index or in the held index exactly while `waiting` counts something for it.
+
+-- Put tenants of one tier into the ready index at max(virtual time, the tag they left with): being new
+-- or idle earns nothing.
+local function enter_ready(tier, tenants)
+  local tags = redis.call('ZMSCORE', tags_prefix .. tier, unpack(tenants))
+  local virtual_time = tonumber(redis.call('HGET', fairness_key, 'vt:' .. tier) or 0)
+  local entering, tagged = {}, {}
+  for i, tenant in ipairs(tenants) do
+    local tag = tags[i]
+    if tag then tagged[#tagged + 1] = tenant end
+    entering[#entering + 1] = tag and math.max(virtual_time, tonumber(tag)) or virtual_time
+    entering[#entering + 1] = tenant
+  end
+  write_all('ZADD', ready_prefix .. tier, entering)
+  if #tagged > 0 then write_all('ZREM', tags_prefix .. tier, tagged) end
+end
+
+local function enter_streams(streams)
+  local by_tier = {}
+  for _, stream in ipairs(streams) do
+    local tenant, tier = split_stream(stream)
+    local tenants = by_tier[tier]
+    if not tenants then
+      tenants = {}
+      by_tier[tier] = tenants
+    end
+    tenants[#tenants + 1] = tenant
+  end
+  for tier, tenants in pairs(by_tier) do enter_ready(tier, tenants) end
+end
+
+-- Count `added[stream]` more actions as waiting, for each of `streams`.
+local function add_waiting(streams, added)
+  if #streams == 0 then return end
+  local counts = redis.call('HMGET', waiting_key, unpack(streams))
+  local updates, entering = {}, {}
+  for i, stream in ipairs(streams) do
+    local count = tonumber(counts[i] or 0)
+    if count == 0 then entering[#entering + 1] = stream end
+    updates[#updates + 1] = stream
+    updates[#updates + 1] = count + added[stream]
+  end
+  write_all('HSET', waiting_key, updates)
+  if #entering > 0 then enter_streams(entering) end
+end
+
+-- Nobody of the tier is startable: its busy period is over, virtual time catches up with every tag.
+local function past_every_tag(tier, virtual_time)
+  local top = redis.call('ZREVRANGE', tags_prefix .. tier, 0, 0, 'WITHSCORES')
+  if not top[2] then return virtual_time end
+  redis.call('UNLINK', tags_prefix .. tier)
+  return math.max(virtual_time, tonumber(top[2]))
+end
+
+-- Take a tenant out of the ready index; it keeps its tag, else leaving and coming back would earn something.
+local function leave_ready(tier, tenant)
+  local tag = tonumber(redis.call('ZSCORE', ready_prefix .. tier, tenant) or nil)
+  if not tag then return end
+  local virtual_time = tonumber(redis.call('HGET', fairness_key, 'vt:' .. tier) or 0)
+  redis.call('ZREM', ready_prefix .. tier, tenant)
+  if tag > virtual_time then redis.call('ZADD', tags_prefix .. tier, tag, tenant) end
+  if redis.call('EXISTS', ready_prefix .. tier) == 0 then
+    redis.call('HSET', fairness_key, 'vt:' .. tier, past_every_tag(tier, virtual_time))
+  end
+end
+
+-- One action of `stream` waits no more.
+local function remove_waiting(stream)
+  if redis.call('HINCRBY', waiting_key, stream, -1) > 0 then return end
+  local tenant, tier = split_stream(stream)
+  redis.call('HDEL', waiting_key, stream)
+  leave_ready(tier, tenant)
+  redis.call('ZREM', held_key, stream)
+  redis.call('HDEL', held_why_key, stream)
+end
+
+-- End the holds of these 'tenant:tier' members and make them startable.
+local function end_holds(members)
+  if #members == 0 then return end
+  write_all('ZREM', held_key, members)
+  write_all('HDEL', held_why_key, members)
+  enter_streams(members)
+end
+
+-- Holds whose limit has freed, a bounded number; returns how many.
+local function end_due_holds(now, most)
+  local due = redis.call('ZRANGEBYSCORE', held_key, '-inf', now, 'LIMIT', 0, most)
+  end_holds(due)
+  return #due
+end

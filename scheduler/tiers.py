@@ -1,0 +1,256 @@
+"""The policy: tiers, their limits and how they share, read from ``config/tiers.toml`` and validated.
+
+A policy that cannot be used raises :class:`PolicyError`, which names the file, the key and, for an unknown
+key, the nearest valid one.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+from zoneinfo import ZoneInfo
+
+from limits import RateLimitItem, parse_many
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from .calendar import UNITS, period_name
+from .errors import PolicyError, UnknownTierError, nearest
+from .limits import MAX_MOVING_WINDOW, Limit, Strategy
+
+_DAY_S = 86_400
+
+
+class LimitRule(BaseModel):
+    """One limit: ``rate`` in the grammar of the ``limits`` package, and how it is counted.
+
+    Without a strategy, a rate shorter than a day is a moving window, a day or longer a calendar quota.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rate: str
+    strategy: Strategy | None = None
+
+    @field_validator("rate")
+    @classmethod
+    def _one_rate(cls, rate: str) -> str:
+        items = parse_many(rate)
+        if len(items) != 1:
+            raise ValueError(f"{rate!r} holds {len(items)} rates; write one per list item")
+        if items[0].amount < 1:
+            raise ValueError(f"{rate!r} would hold every action for ever; pause the tenant instead")
+        return rate
+
+    def compile(self, time_zone: str) -> Limit:
+        """The limit as the oracle and the scripts know it."""
+        item: RateLimitItem = parse_many(self.rate)[0]
+        unit = item.GRANULARITY.name
+        name = f"{item.amount}/{unit}" if item.multiples == 1 else f"{item.amount}/{item.multiples} {unit}"
+        strategy = self.strategy or (
+            Strategy.CALENDAR if unit in UNITS and item.get_expiry() >= _DAY_S else Strategy.MOVING_WINDOW
+        )
+        if strategy is Strategy.CALENDAR and unit not in UNITS:
+            raise ValueError(f"{self.rate!r}: a calendar quota needs a day, month or year")
+        if strategy is Strategy.MOVING_WINDOW and item.amount > MAX_MOVING_WINDOW:
+            raise ValueError(
+                f"{self.rate!r}: a moving window remembers every start, at most {MAX_MOVING_WINDOW}; "
+                "use strategy = 'sliding-window-counter'"
+            )
+        period = period_name(item.multiples, unit, time_zone) if strategy is Strategy.CALENDAR else ""
+        return Limit(name, strategy, item.amount, item.get_expiry() * 1000, period)
+
+
+class TierPolicy(BaseModel):
+    """What tenants of one tier may do.
+
+    ``priority`` 1 is served first. ``guaranteed_share`` is the part of starts the tier gets while it has
+    startable work. ``timeout`` is in seconds. ``max_concurrency`` is per tenant, 0 for none.
+    ``fair_by``: tenants are charged one unit per start (``count``) or their measured run time (``run_time``).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    priority: int = Field(ge=1)
+    guaranteed_share: float = Field(default=0.0, ge=0.0, le=1.0)
+    weight: float = Field(default=1.0, ge=0.001, le=1000.0)
+    limits: tuple[LimitRule, ...] = ()
+    max_concurrency: int = Field(default=0, ge=0)
+    timeout: float = Field(default=60.0, gt=0.0, le=86_400.0)
+    fair_by: Literal["count", "run_time"] = "count"
+    domains: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _texts_are_rates(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple({"rate": item} if isinstance(item, str) else item for item in value)
+        return value
+
+    def for_domain(self, domain: str) -> TierPolicy:
+        """This tier with the overrides of one domain applied."""
+        override = self.domains.get(domain)
+        if override is None:
+            return self
+        base = self.model_dump(exclude={"domains"})
+        return TierPolicy.model_validate(base | override)
+
+
+class Policy(BaseModel):
+    """All tiers. ``time_zone`` is where calendar quotas reset; ``limits`` hold for a whole domain."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    default_tier: str
+    time_zone: str = "UTC"
+    tiers: dict[str, TierPolicy] = Field(min_length=1)
+    domains: dict[str, tuple[LimitRule, ...]] = Field(default_factory=dict)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except Exception:
+            raise ValueError(
+                f"unknown time zone {value!r}; write an IANA name such as Europe/Madrid"
+            ) from None
+        return value
+
+    @field_validator("domains", mode="before")
+    @classmethod
+    def _texts_are_rates(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: tuple({"rate": item} if isinstance(item, str) else item for item in rules)
+            for name, rules in value.items()
+        }
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if self.default_tier not in self.tiers:
+            raise ValueError(
+                f"default_tier {self.default_tier!r} is not a tier{nearest(self.default_tier, self.tiers)}"
+            )
+        priorities = [tier.priority for tier in self.tiers.values()]
+        if len(set(priorities)) != len(priorities):
+            raise ValueError("two tiers have the same priority")
+        domains = {""} | {name for tier in self.tiers.values() for name in tier.domains}
+        for domain in domains:
+            tiers = [tier.for_domain(domain) for tier in self.tiers.values()]
+            total = sum(tier.guaranteed_share for tier in tiers)
+            if total > 1.0 + 1e-9:
+                raise ValueError(f"guaranteed_share of all tiers adds up to {total:g}; at most 1")
+            for tier in tiers:
+                for rule in tier.limits:
+                    rule.compile(self.time_zone)
+        for rules in self.domains.values():
+            for rule in rules:
+                rule.compile(self.time_zone)
+        return self
+
+    @classmethod
+    def load(cls, path: Path | str) -> Policy:
+        """Read and validate a TOML file; raises :class:`PolicyError`."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise PolicyError(f"{path}: cannot be read: {error.strerror or error}") from error
+        return cls.parse(text, source=str(path))
+
+    @classmethod
+    def parse(cls, text: str, *, source: str = "policy") -> Policy:
+        """Validate TOML text; ``source`` names it in messages. Raises :class:`PolicyError`."""
+        try:
+            return cls.model_validate(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise PolicyError(f"{source}: not valid TOML: {error}") from error
+        except ValidationError as error:
+            raise PolicyError("\n".join(_explain(source, item) for item in error.errors())) from error
+
+    def names(self) -> list[str]:
+        """Tier names, best priority first."""
+        return sorted(self.tiers, key=lambda name: self.tiers[name].priority)
+
+    def tier(self, name: str, domain: str = "") -> TierPolicy:
+        """The tier as it is in ``domain``; raises :class:`UnknownTierError`."""
+        try:
+            return self.tiers[name].for_domain(domain)
+        except KeyError:
+            raise UnknownTierError(name, self.names()) from None
+
+    def compile(self, domain: str) -> CompiledPolicy:
+        """What the scripts need of it for one domain."""
+        tiers = []
+        for name in self.names():
+            tier = self.tier(name, domain)
+            limits = tuple(rule.compile(self.time_zone) for rule in tier.limits)
+            tiers.append(
+                CompiledTier(
+                    name,
+                    round(tier.guaranteed_share * 1_000_000),
+                    tier.weight,
+                    limits,
+                    tier.max_concurrency,
+                    tier.fair_by,
+                )
+            )
+        rules = self.domains.get(domain, ())
+        return CompiledPolicy(tuple(tiers), tuple(rule.compile(self.time_zone) for rule in rules))
+
+
+class CompiledTier(NamedTuple):
+    """One tier for the scripts and the oracle: ``share`` in millionths."""
+
+    name: str
+    share: int = 0
+    weight: float = 1.0
+    limits: tuple[Limit, ...] = ()
+    max_concurrency: int = 0
+    fair_by: str = "count"
+
+
+class CompiledPolicy:
+    """The policy of one domain in the form of the scripts and the oracle."""
+
+    __slots__ = ("domain_limits", "periods", "tiers")
+
+    def __init__(self, tiers: tuple[CompiledTier, ...], domain_limits: tuple[Limit, ...] = ()) -> None:
+        self.tiers = tiers
+        self.domain_limits = domain_limits
+        every = [*domain_limits, *(limit for tier in tiers for limit in tier.limits)]
+        self.periods: tuple[str, ...] = tuple(sorted({limit.period for limit in every if limit.period}))
+
+    def to_json(self) -> str:
+        """Compact JSON for the ``policy`` key. Limits are arrays: name, strategy, amount, window_ms, period."""
+        return json.dumps(
+            {
+                "tiers": [
+                    {
+                        "name": t.name,
+                        "share": t.share,
+                        "weight": t.weight,
+                        "limits": [list(limit) for limit in t.limits],
+                        "concurrency": t.max_concurrency,
+                        "by_run_time": t.fair_by == "run_time",
+                    }
+                    for t in self.tiers
+                ],
+                "limits": [list(limit) for limit in self.domain_limits],
+                "periods": list(self.periods),
+            },
+            separators=(",", ":"),
+        )
+
+
+def _explain(source: str, item: Any) -> str:
+    path = ".".join(str(part) for part in item["loc"] if part not in ("__root__",))
+    if item["type"] == "extra_forbidden":
+        model = TierPolicy if path.startswith("tiers.") else Policy
+        if len(item["loc"]) > 2 and "limits" in item["loc"]:
+            model = LimitRule  # type: ignore[assignment]
+        return f"{source}: unknown key {path!r}{nearest(str(item['loc'][-1]), model.model_fields)}"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{source}: {path + ': ' if path else ''}{message}"
