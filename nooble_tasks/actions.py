@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AliasChoices, BaseModel, Field, PlainSerializer, TypeAdapter, model_validator
+from pydantic_core import PydanticSerializationError, to_json
 
 from .error_detail import ErrorDetail
 from .errors import InvalidResponse, NoobleError
 from .ids import DEFAULT_REGISTRY, new_id
-from .payload import plain
+from .payload import PayloadLimits, check_document, plain
 from .wire import ActionType, Id, Moment, RedisKey, WireModel
 
 __all__ = ["DomainAction", "DomainActionResponse", "ErrorDetail"]
@@ -136,3 +137,20 @@ def _address(action: DomainAction) -> dict[str, Any]:
         "tenant_id": action.tenant_id,
         "trace_id": action.trace_id,
     }
+
+
+def success_json(action: DomainAction, data: Any, limits: PayloadLimits, **run: Any) -> bytes:
+    """What `DomainActionResponse.succeeded(action, data, **run).to_json(limits)` gives, without the model.
+
+    Every completed action passes here; making a model only to write it would cost more than running many a
+    handler. What cannot be written is left to the model, which says where it stands.
+    """
+    try:
+        known = {name: value for name, value in _address(action).items() if value is not None}
+        raw = to_json(
+            {"success": True, "data": data, **known, **run}, inf_nan_mode="constants", by_alias=True
+        )
+        check_document(raw, limits, what="response")
+    except (PydanticSerializationError, ValueError, RecursionError):
+        return DomainActionResponse.succeeded(action, data, **run).to_json(limits)
+    return raw

@@ -114,19 +114,46 @@ class ExecutionContext:
         return {name: value for name, value in known.items() if value is not None}
 
 
-_current: ContextVar[ExecutionContext | None] = ContextVar("nooble_execution_context", default=None)
+class _OfAttempt:
+    """The context of an attempt, made when somebody asks for it: most handlers never do."""
+
+    __slots__ = ("action", "attempt", "deadline", "made")
+
+    def __init__(self, action: DomainAction, deadline: datetime, attempt: int) -> None:
+        self.action = action
+        self.deadline = deadline
+        self.attempt = attempt
+        self.made: ExecutionContext | None = None
+
+    def get(self) -> ExecutionContext:
+        if self.made is None:
+            self.made = ExecutionContext.from_action(
+                self.action, deadline=self.deadline, attempt=self.attempt
+            )
+        return self.made
+
+
+_current: ContextVar[ExecutionContext | _OfAttempt | None] = ContextVar(
+    "nooble_execution_context", default=None
+)
 
 
 def current_context() -> ExecutionContext | None:
     """The context of the running task, None outside of any."""
-    return _current.get()
+    current = _current.get()
+    return current.get() if isinstance(current, _OfAttempt) else current
+
+
+def enter_attempt(action: DomainAction, *, deadline: datetime, attempt: int) -> None:
+    """From here on the running task acts for `action`; `deadline` is when its attempt must be over."""
+    _current.set(_OfAttempt(action, deadline, attempt))
 
 
 def current_tenant_id(explicit: str | None = None) -> str:
     """The tenant meant: the explicit one, else the context's; MissingTenant when there is neither."""
     if explicit is not None:
         return check_id("tenant_id", explicit)
-    context = _current.get()
+    context = current_context()
     if context is None:
         raise MissingTenant
     return context.tenant_id

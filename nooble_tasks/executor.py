@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -10,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ._engine import Claimed, Clock, Finish, Outcome, Policy
-from .actions import DomainAction, DomainActionResponse
+from .actions import DomainAction, DomainActionResponse, success_json
 from .callbacks import callback_for, error_callback_data
-from .context import ExecutionContext, use_context
+from .context import enter_attempt
 from .error_mapping import detail_from_exception
 from .errors import ActionCancelled, ActionExpired, ActionTimeout, InvalidAction, NoobleError
 from .payload import DEFAULT_LIMITS, PayloadLimits
@@ -26,6 +25,8 @@ Handle = Callable[[DomainAction], Awaitable[Any]]
 
 MAX_ATTEMPTS = 20
 """An action claimed more often than this killed its workers; it goes to the dead letters unrun."""
+
+_UNKNOWN_TIER_S = 60.0  # for a tier that the policy no longer has
 
 
 class Executor:
@@ -47,10 +48,21 @@ class Executor:
         self._limits = limits
         self._timeouts = {name: policy.tier(name, domain).timeout for name in policy.names()}
 
-    async def run(self, claimed: Claimed) -> Finish:
+    def limit_s(self, claimed: Claimed) -> float:
+        """How long an attempt may run: the smallest of the tier's, the handler's and the deadline's time."""
+        limit_s = self._timeouts.get(claimed.tier, _UNKNOWN_TIER_S)
+        own = self._service.options_of(claimed.action_type).timeout_s
+        if own is not None and own < limit_s:
+            limit_s = own
+        if claimed.deadline_ms:
+            limit_s = min(limit_s, max(claimed.deadline_ms - self._clock.now_ms(), 0) / 1000)
+        return limit_s
+
+    async def run(self, claimed: Claimed, limit_s: float) -> Finish:
         """One attempt at `claimed`; whatever the handler does, this returns how it ended.
 
-        Only a cancellation that came from outside (the worker stops) passes through.
+        Only a cancellation from outside passes through: the worker stops, the action was cancelled, or it ran
+        longer than `limit_s` seconds; whoever cancels knows which.
         """
         started = time.perf_counter()
         action: DomainAction | None = None
@@ -63,10 +75,19 @@ class Executor:
                 )
             if claimed.attempt > MAX_ATTEMPTS:
                 raise Reject(f"claimed {claimed.attempt} times: its workers died, or it was never finished")
-            result = await self._within_time(claimed, action)
+            deadline = datetime.now(UTC) + timedelta(seconds=limit_s)
+            enter_attempt(action, deadline=deadline, attempt=claimed.attempt)
+            result = await self._handle(action)
         except Exception as error:
             return self._failed(claimed, action, error, _elapsed_us(started))
         return self._completed(claimed, action, result, _elapsed_us(started))
+
+    def timed_out(self, claimed: Claimed, limit_s: float) -> Finish:
+        """The end of an attempt that was stopped after `limit_s` seconds."""
+        error = ActionTimeout(
+            f"{claimed.action_type} ran longer than its {limit_s:g} s", action_id=claimed.action_id
+        )
+        return self._failed(claimed, self._try_read(claimed), error, int(limit_s * 1_000_000))
 
     def cancelled(self, claimed: Claimed) -> Finish:
         """The end of an attempt that somebody asked to cancel."""
@@ -95,28 +116,6 @@ class Executor:
             action.tenant_tier = claimed.tier
         return action
 
-    async def _within_time(self, claimed: Claimed, action: DomainAction) -> Any:
-        """Run the handler in its context; the smallest of tier's, handler's and deadline's time holds."""
-        limit_s = self._timeouts.get(claimed.tier, 60.0)
-        own = self._service.options_of(claimed.action_type).timeout_s
-        if own is not None:
-            limit_s = min(limit_s, own)
-        if claimed.deadline_ms:
-            limit_s = min(limit_s, (claimed.deadline_ms - self._clock.now_ms()) / 1000)
-        deadline = datetime.now(UTC) + timedelta(seconds=limit_s)
-        context = ExecutionContext.from_action(action, deadline=deadline, attempt=claimed.attempt)
-        timer = asyncio.timeout(limit_s)
-        try:
-            with use_context(context):
-                async with timer:
-                    return await self._handle(action)
-        except TimeoutError:
-            if not timer.expired():
-                raise  # the handler's own
-            raise ActionTimeout(
-                f"{claimed.action_type} ran longer than its {limit_s:g} s", action_id=claimed.action_id
-            ) from None
-
     def _completed(self, claimed: Claimed, action: DomainAction, result: Any, run_time_us: int) -> Finish:
         try:
             callback = callback_for(action, self._service.app_settings.service_name, result, success=True)
@@ -138,13 +137,14 @@ class Executor:
         if isinstance(result, DomainActionResponse):
             address = {"action_id": action.action_id, "tenant_id": action.tenant_id}
             return result.model_copy(update=address).to_json(self._limits)
-        return DomainActionResponse.succeeded(
+        return success_json(
             action,
             result,
+            self._limits,
             attempt=claimed.attempt,
             queue_time_ms=max(claimed.claimed_ms - claimed.enqueued_ms, 0),
             run_time_ms=run_time_us / 1000,
-        ).to_json(self._limits)
+        )
 
     def _failed(
         self, claimed: Claimed, action: DomainAction | None, error: Exception, run_time_us: int

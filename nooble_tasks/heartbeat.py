@@ -22,7 +22,8 @@ _log = logging.getLogger(__name__)
 class Heartbeat:
     """Extends the leases of one worker in some domains, three times per lease.
 
-    ``on_lost(domain)`` and ``on_cancel(domain, action_id)`` are called in the thread.
+    While ``owns_something()`` is False every other beat is left out: a lease over nothing needs no more, and
+    it still outlasts the time to the next beat by half. ``on_lost(domain)`` and ``on_cancel(domain, action_id)`` are called in the thread.
     """
 
     def __init__(
@@ -31,12 +32,14 @@ class Heartbeat:
         worker_id: str,
         domains: Sequence[str],
         *,
+        owns_something: Callable[[], bool],
         on_lost: Callable[[str], None],
         on_cancel: Callable[[str, str], None],
     ) -> None:
         self._engine = engine
         self._worker_id = worker_id
         self._domains = tuple(domains)
+        self._owns_something = owns_something
         self._on_lost = on_lost
         self._on_cancel = on_cancel
         self._every_s = engine.lease_ms / 3000
@@ -57,9 +60,12 @@ class Heartbeat:
 
     def _run(self) -> None:
         redis = threaded_twin(self._engine.redis, max(self._every_s, 0.5))
+        left_out = False
         try:
             while not self._stopping.wait(self._every_s):
-                self._beat(redis)
+                left_out = not left_out and not self._owns_something()
+                if not left_out:
+                    self._beat(redis)
         finally:
             redis.close()
             redis.connection_pool.disconnect()

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 
 from ._engine import Claimed, Finish
 from .executor import Executor
 
+_STOPS_PER_S = 10
+
 
 class Line:
     """One domain's side of a worker.
 
-    ``claimable``: a claim may find something. ``ended``: outcomes to hand in. ``interrupted``: attempts
-    stopped from outside, to be released. ``nudge`` is called when there is something to do.
+    ``claimable``: a claim may find something. ``wakes``: how often something said so. ``claims``: claims
+    under way. ``plenty``: the last one left something behind. ``ended``: outcomes to hand in.
+    ``interrupted``: attempts stopped from outside, to be released. ``nudge`` is called when there is
+    something to do.
     """
 
     def __init__(self, domain: str, executor: Executor, nudge: Callable[[], None]) -> None:
         self.domain = domain
         self.executor = executor
         self.claimable = True
+        self.wakes = 0
+        self.claims = 0
+        self.plenty = False
         self.ended: list[Finish] = []
         self.interrupted: list[Claimed] = []
         self._nudge = nudge
         self._tasks: dict[str, asyncio.Task[Finish]] = {}
         self._cancelling: set[str] = set()
+        self._overdue: set[str] = set()
+        # One timer for all attempts that must end in the same tenth of a second; one each would cost more
+        # than many a handler.
+        self._stops: dict[int, set[str]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -34,10 +46,12 @@ class Line:
         return len(self._tasks)
 
     def start(self, claimed: Claimed) -> None:
-        """Run an attempt in a task of its own."""
-        task = asyncio.create_task(self.executor.run(claimed))
+        """Run an attempt in a task of its own, for as long as it may."""
+        limit_s = self.executor.limit_s(claimed)
+        task = asyncio.create_task(self.executor.run(claimed, limit_s))
         self._tasks[claimed.action_id] = task
-        task.add_done_callback(partial(self._over, claimed))
+        stop_at = self._stop_after(limit_s, claimed.action_id)
+        task.add_done_callback(partial(self._over, claimed, limit_s, stop_at))
 
     def take_ended(self) -> list[Finish]:
         """The outcomes to hand in, which are the caller's now."""
@@ -57,6 +71,7 @@ class Line:
 
     def wake(self) -> None:
         """There may be something to claim."""
+        self.wakes += 1
         self.claimable = True
         self._nudge()
 
@@ -82,22 +97,47 @@ class Line:
             task.cancel()
         self._tasks.clear()
         self._cancelling.clear()
+        self._overdue.clear()
         self.ended.clear()
         self.interrupted.clear()
         self.claimable = True
 
-    def _over(self, claimed: Claimed, task: asyncio.Task[Finish]) -> None:
+    def _stop_after(self, limit_s: float, action_id: str) -> int:
+        loop = asyncio.get_running_loop()
+        at = math.ceil((loop.time() + limit_s) * _STOPS_PER_S)
+        stops = self._stops.get(at)
+        if stops is None:
+            stops = self._stops[at] = set()
+            loop.call_at(at / _STOPS_PER_S, self._stop, at)
+        stops.add(action_id)
+        return at
+
+    def _stop(self, at: int) -> None:
+        for action_id in self._stops.pop(at, ()):
+            task = self._tasks.get(action_id)
+            if task is not None and action_id not in self._cancelling:
+                self._overdue.add(action_id)
+                task.cancel()
+
+    def _over(self, claimed: Claimed, limit_s: float, stop_at: int, task: asyncio.Task[Finish]) -> None:
+        stops = self._stops.get(stop_at)
+        if stops is not None:
+            stops.discard(claimed.action_id)
         if self._tasks.get(claimed.action_id) is not task:
             task.cancelled() or task.exception()  # abandoned: look at it, so that nobody reports it as unseen
             return
         del self._tasks[claimed.action_id]
         asked_to_cancel = claimed.action_id in self._cancelling
+        overdue = claimed.action_id in self._overdue
         self._cancelling.discard(claimed.action_id)
+        self._overdue.discard(claimed.action_id)
         if not task.cancelled():
             error = task.exception()
             self.ended.append(task.result() if error is None else self.executor.broken(claimed, error))
         elif asked_to_cancel:
             self.ended.append(self.executor.cancelled(claimed))
+        elif overdue:
+            self.ended.append(self.executor.timed_out(claimed, limit_s))
         else:
             self.interrupted.append(claimed)
         self._nudge()

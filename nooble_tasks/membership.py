@@ -25,12 +25,14 @@ class Membership:
         name: str,
         domains: Sequence[str],
         *,
+        owns_something: Callable[[], bool],
         deliver: Callable[[str, str], None],
         on_lost: Callable[[str], None],
     ) -> None:
         self._bus = bus
         self._name = name
         self._domains = tuple(domains)
+        self._owns_something = owns_something
         self._deliver = deliver
         self._on_lost = on_lost
         self._heartbeat: Heartbeat | None = None
@@ -54,6 +56,7 @@ class Membership:
             engine,
             self.worker_id,
             self._domains,
+            owns_something=self._owns_something,
             on_lost=lambda domain: from_thread(self._on_lost, domain),
             on_cancel=lambda domain, action_id: from_thread(self._deliver, domain, f"cancel {action_id}"),
         )

@@ -172,9 +172,20 @@ class ClientFactory:
 async def close_async(client: redis_asyncio.Redis) -> None:
     """Close a client and what it holds: its pool, and its connections to sentinels."""
     await client.aclose()
-    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
-    for sentinel in getattr(manager, "sentinels", ()):
+    for sentinel in _sentinels_of(client):
         await sentinel.aclose()
+
+
+def close_threaded(client: redis_sync.Redis) -> None:
+    """The same for a client without asyncio."""
+    client.close()
+    for sentinel in _sentinels_of(client):
+        sentinel.close()
+
+
+def _sentinels_of(client: object) -> list[Any]:
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    return list(getattr(manager, "sentinels", ()))
 
 
 def _without_keepalive(options: dict[str, Any]) -> dict[str, Any]:

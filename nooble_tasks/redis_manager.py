@@ -11,7 +11,7 @@ import redis.asyncio as redis_asyncio
 from redis.exceptions import RedisError
 
 from .errors import ConfigurationError, NotInitialized, QueueUnavailable
-from .redis_clients import ClientFactory, close_async
+from .redis_clients import ClientFactory, close_async, close_threaded
 from .redis_url import parse_redis_url, redact_url
 from .settings import CommonAppSettings
 
@@ -114,7 +114,7 @@ class RedisManager:
             clients = [*self._dedicated, *([self._client] if self._client is not None else [])]
             self._client, self._dedicated = None, []
             for threaded in self._threaded:
-                threaded.close()
+                close_threaded(threaded)
             self._threaded = []
             for client in clients:
                 await close_async(client)

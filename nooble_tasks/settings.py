@@ -73,7 +73,9 @@ class CommonAppSettings(BaseSettings):
     payload_max_bytes: int = Field(DEFAULT_MAX_BYTES, ge=1_024, description="bytes of one action's JSON")
     payload_max_depth: int = Field(DEFAULT_MAX_DEPTH, ge=1, le=HARD_MAX_DEPTH, description="nesting levels")
     result_ttl_s: float = Field(600.0, gt=0, description="how long a response can be read")
-    dedupe_window_s: float = Field(86_400.0, gt=0, description="how long an idempotency key is remembered")
+    dedupe_window_s: float = Field(
+        300.0, ge=1, description="how long at least the id of a finished action is still known"
+    )
 
     lease_s: float = Field(15.0, ge=1, le=3_600, description="a worker silent for so long loses its actions")
     concurrency: int = Field(100, ge=1, le=10_000, description="slots: actions that run at once")

@@ -68,7 +68,7 @@ class TomlFile(PydanticBaseSettingsSource):
         tables = content.pop(SERVICE_TABLE, {})
         common = [name for name in self.settings_cls.model_fields if name not in _OWN_NAMES]
         _check_names(content, common, f" in {path}")
-        own = tables.get(self._domain(), {}) if isinstance(tables, dict) else {}
+        own = tables.get(self._domain(), {}) if isinstance(tables, dict) else tables
         _check_names(own, self.settings_cls.model_fields, f" in [{SERVICE_TABLE}.{self._domain()}] of {path}")
         return {**content, **own}
 

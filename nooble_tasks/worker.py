@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import signal
 import socket
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from ._engine import Claim, maintenance
+from ._engine import maintenance
 from .actions import DomainAction
 from .bus import Bus
 from .client import BaseRedisClient
@@ -28,9 +27,9 @@ from .logs import get_logger
 from .membership import Membership
 from .service import BaseService
 from .settings import CommonAppSettings
+from .turns import Turns
 
-IDLE_CLAIM_S = 30.0  # a sleeping worker looks for itself so often, should a wake-up have been lost
-_BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+_REJOIN_S = 1.0
 
 
 class BaseWorker:
@@ -65,7 +64,21 @@ class BaseWorker:
         self._lines = {domain: self._line(domain, service) for domain, service in self._services.items()}
         name = self.queue_manager.get_consumer_name(self.service_name, consumer_id_suffix or _host_and_pid())
         self._membership = Membership(
-            self.bus, name, list(self._lines), deliver=self._on_message, on_lost=self._on_lost
+            self.bus,
+            name,
+            list(self._lines),
+            owns_something=lambda: not self._turns.idle,
+            deliver=self._on_message,
+            on_lost=self._on_lost,
+        )
+        self._turns = Turns(
+            self.bus.engine,
+            list(self._lines.values()),
+            self.concurrency,
+            worker_id=lambda: self.worker_id,
+            nudge=self._event.set,
+            on_lost=self._on_lost,
+            logger=self._logger,
         )
         self._maintenance = maintenance.Maintenance(self.bus.engine, list(self._lines)) if maintain else None
         self._burst = burst
@@ -73,7 +86,6 @@ class BaseWorker:
         self._grace_s = app_settings.drain_timeout_s
         self._drain_until = 0.0
         self._rejoin = False
-        self._failures = 0
         self._ended = asyncio.Event()
         self._ended.set()
 
@@ -154,58 +166,12 @@ class BaseWorker:
                 continue
             if self._quiet and await self._drained():
                 return
-            busy = False
-            for line in self._lines.values():
-                slots = 0 if self._quiet or not line.claimable else self.concurrency - self.running
-                if line.ended or slots > 0:
-                    busy = True
-                    await self._turn(line, slots)
-            if not busy:
-                if (
-                    self._burst
-                    and not self.running
-                    and not any(line.claimable for line in self._lines.values())
-                ):
-                    self.quiet()
-                    continue
-                await self._sleep()
-
-    # -- one turn ---------------------------------------------------------------------------------------
-
-    async def _turn(self, line: Line, slots: int) -> None:
-        engine, finishes = self.bus.engine, line.take_ended()
-        try:
-            if slots > 0:
-                accepted, claim = await engine.finish_and_claim(line.domain, self.worker_id, finishes, slots)
-            else:
-                accepted, claim = await engine.finish(line.domain, self.worker_id, finishes), None
-            self._failures = 0
-        except (RedisError, OSError) as error:
-            line.ended[:0] = finishes  # handing in twice is harmless: the second time is refused
-            await self._back_off(error)
-            return
-        for finish, ok in zip(finishes, accepted, strict=True):
-            if not ok:
-                self._logger.warning(
-                    "the outcome of %s (%s) was refused: this worker does not own it any more",
-                    finish.action.action_id,
-                    finish.outcome.value,
-                )
-        if claim is not None:
-            self._start(line, claim, slots)
-
-    def _start(self, line: Line, claim: Claim, slots: int) -> None:
-        if claim.lost:
-            self._on_lost(line.domain)
-            return
-        for claimed in claim.actions:
-            line.start(claimed)
-        line.claimable = claim.more or len(claim.actions) >= slots
-        if not line.claimable:
-            due_in_s = IDLE_CLAIM_S * random.uniform(0.8, 1.2)
-            if claim.next_due_ms:
-                due_in_s = min(due_in_s, max(claim.next_due_ms - self.bus.clock.now_ms(), 0) / 1000)
-            line.claim_in(due_in_s)
+            if self._turns.begin(quiet=self._quiet):
+                continue
+            if self._burst and self._turns.idle and not any(line.claimable for line in self._lines.values()):
+                self.quiet()
+                continue
+            await self._sleep()
 
     async def _sleep(self) -> None:
         timeout = None
@@ -216,12 +182,6 @@ class BaseWorker:
         except TimeoutError:
             pass
         self._event.clear()
-
-    async def _back_off(self, error: Exception) -> None:
-        delay = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)] * random.uniform(0.5, 1.0)
-        self._failures += 1
-        self._logger.warning("Redis: %s; again in %.1f s", error, delay)
-        await asyncio.sleep(delay)
 
     # -- messages ---------------------------------------------------------------------------------------
 
@@ -260,13 +220,14 @@ class BaseWorker:
         try:
             await self._membership.join()
         except (RedisError, OSError) as error:
-            await self._back_off(error)
+            self._logger.warning("joining again: %s; again in %.1f s", error, _REJOIN_S)
+            await asyncio.sleep(_REJOIN_S)
             return False
         self._rejoin = False
         return True
 
     async def _drained(self) -> bool:
-        if not self.running and not any(line.ended for line in self._lines.values()):
+        if self._turns.idle:
             return True
         if asyncio.get_running_loop().time() >= self._drain_until and self.running:
             for line in self._lines.values():
@@ -277,6 +238,7 @@ class BaseWorker:
         """Give back what did not end, leave the registry, close what was opened here."""
         if self._maintenance is not None:
             await self._maintenance.stop()
+        await self._turns.settle()
         for line in self._lines.values():
             await line.interrupt()
             try:

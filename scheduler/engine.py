@@ -96,7 +96,7 @@ class Engine:
         return await self._read_claim(reply, domain, worker_id, slots)
 
     async def finish(self, domain: str, worker_id: str, finishes: Sequence[Finish]) -> list[bool]:
-        """Close attempts; False for each that this worker does not own any more (nothing of it is written)."""
+        """Close attempts; False for each that this worker does not own any more (and writes nothing of)."""
         replies = await self._run(self._finish_calls(domain, worker_id, finishes))
         return [accepted == 1 for reply in replies for accepted in reply]
 
@@ -152,6 +152,11 @@ class Engine:
         args = [self.clock.now_ms(), most]
         moved, due = await scripts.run(self.redis, scripts.load("promote"), self.keys.root(domain), args)
         return Promoted(moved, due)
+
+    async def any_lease_ended(self, domain: str) -> bool:
+        """Whether `reclaim` would find a dead worker: one plain command instead of a script."""
+        ended = await self.redis.zcount(self.keys.of("workers", domain), "-inf", f"({self.clock.now_ms()}")
+        return bool(ended)
 
     async def reclaim(self, domain: str, most: int = MAX_ITEMS) -> Reclaimed:
         """Take back what one worker with an ended lease held, at most about ``most`` actions."""
@@ -262,7 +267,7 @@ def _enqueued(action: NewAction, said: Any) -> Enqueued:
         raise ScriptError(
             "enqueue",
             f"action {action.action_id} has no place: the key of tenant {action.tenant_id!r}, tier "
-            f"{action.tier!r} is not a stream; find out who wrote it, then DEL or RENAME it and enqueue again",
+            f"{action.tier!r} is not a stream; find out who wrote it, DEL or RENAME it, enqueue again",
         )
     return Enqueued(action.action_id, False, action.action_id if said == 0 else said.decode())
 
@@ -285,7 +290,7 @@ def _finish_args(finish: Finish, now_ms: int) -> tuple[Any, ...]:
         action.unique_key or "-",
         finish.response or b"",
         f"outcome {now_ms} {action.action_id} {action.action_type} {action.tenant_id}:{action.tier} "
-        f"{finish.outcome.value} {queue_ms} {finish.run_time_us} {action.attempt}",
+        f"{finish.outcome.value} {queue_ms} {finish.run_time_us} {action.attempt} {action.claimed_ms}",
         json.dumps(extra) if extra else "",
     )
 

@@ -13,10 +13,10 @@ its credit: what nobody could use is not saved up.
 
 **Inside a tier** tenants are served by start-time fair queueing (Goyal, Vin and Cheng, "Start-time Fair
 Queuing", SIGCOMM 1996). Each tenant has a *tag*, the virtual time at which its next start begins; the
-smallest tag is served, and a start moves it on by ``ONE_START / weight``. The tier's *virtual time* is the tag of
-the action that started last. A tenant that begins to wait enters at ``max(virtual time, its old tag)``:
-being new earns nothing, and leaving and coming back earns nothing. When nobody is startable any more the busy
-period is over and virtual time moves past every tag, so that tags can be forgotten.
+smallest tag is served, and a start moves it on by ``ONE_START / weight``. The tier's *virtual time* is the
+tag of the action that started last. A tenant that begins to wait enters at ``max(virtual time, its old
+tag)``: being new earns nothing, and leaving and coming back earns nothing. When nobody is startable any more
+the busy period is over and virtual time moves past every tag, so that tags can be forgotten.
 
 **Limits** are asked before a tenant is served and charged for what started, all or nothing. A tenant with
 nothing allowed is *held*: it leaves the index until the time its limit frees, and costs the others nothing.

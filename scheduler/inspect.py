@@ -31,6 +31,8 @@ class TierCounts(NamedTuple):
     dead: int
     retried: int
     held_times: int
+    cancelled: int = 0
+    expired: int = 0
 
 
 class DomainCounts(NamedTuple):
@@ -44,7 +46,7 @@ class DomainCounts(NamedTuple):
 
 
 class OutcomeEvent(NamedTuple):
-    """One accepted outcome, as the event stream tells it."""
+    """One accepted outcome, as the event stream tells it. ``claimed_ms``: when the attempt started, 0: never."""
 
     at_ms: int
     action_id: str
@@ -55,6 +57,7 @@ class OutcomeEvent(NamedTuple):
     queue_time_ms: int
     run_time_us: int
     attempt: int
+    claimed_ms: int = 0
 
 
 class HoldEvent(NamedTuple):
@@ -129,6 +132,8 @@ def _tier_counts(
         total("dead"),
         total("retry"),
         total("held"),
+        total("cancelled"),
+        total("expired"),
     )
 
 
@@ -188,10 +193,10 @@ async def recent_events(
 def parse_event(line: str) -> OutcomeEvent | HoldEvent | None:
     """One line of an event entry; None for a kind this version does not know."""
     parts: list[Any] = line.split(" ")
-    if parts[0] == "outcome" and len(parts) == 9:
+    if parts[0] == "outcome" and len(parts) in (9, 10):
         tenant_id, tier = parts[4].split(":")
         return OutcomeEvent(
-            int(parts[1]), parts[2], parts[3], tenant_id, tier, parts[5], *map(int, parts[6:9])
+            int(parts[1]), parts[2], parts[3], tenant_id, tier, parts[5], *map(int, parts[6:])
         )
     if parts[0] == "hold" and len(parts) >= 5:
         tenant_id, tier = parts[2].split(":")

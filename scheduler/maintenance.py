@@ -70,38 +70,43 @@ class Loop(ABC):
 class Maintenance(Loop):
     """Promotes and reclaims, for some domains.
 
-    ``every_s`` is the pause between rounds; workers wake up for due work by themselves, so this is the
-    safety net and the reclaimer. Rounds are spread at random so that many workers do not tick together.
+    ``every_s``: how often to look for dead workers. Workers wake up for due work by themselves, so promoting
+    here is a safety net: when something is due, and every ``promote_every_s``. Rounds are spread at random
+    so that many workers do not tick together.
     """
 
     name = "maintenance"
 
-    def __init__(self, engine: Engine, domains: Sequence[str], *, every_s: float = 5.0) -> None:
+    def __init__(
+        self, engine: Engine, domains: Sequence[str], *, every_s: float = 5.0, promote_every_s: float = 60.0
+    ) -> None:
         super().__init__()
         self._engine = engine
-        self._domains = tuple(domains)
         self._every_s = every_s
+        self._promote_every_s = promote_every_s
+        self._promote_at_ms = dict.fromkeys(domains, 0)
 
     async def tick(self) -> float:
         """One round over all domains."""
-        soonest: float = self._every_s
-        for domain in self._domains:
+        delay_s = self._every_s * random.uniform(0.8, 1.2)
+        for domain in self._promote_at_ms:
             await self._reclaim(domain)
-            soonest = min(soonest, await self._promote(domain))
-        return soonest * random.uniform(0.8, 1.2)
+            now_ms = self._engine.clock.now_ms()
+            if now_ms >= self._promote_at_ms[domain]:
+                self._promote_at_ms[domain] = await self._promote(domain)
+            delay_s = min(delay_s, max(self._promote_at_ms[domain] - now_ms, 10) / 1000)
+        return delay_s
 
     async def _reclaim(self, domain: str) -> None:
-        while True:
+        while await self._engine.any_lease_ended(domain):
             found = await self._engine.reclaim(domain)
-            if not found.workers:
-                return
             if found.actions:
                 _log.warning("%s: took back %d actions of a worker that died", domain, found.actions)
 
-    async def _promote(self, domain: str) -> float:
+    async def _promote(self, domain: str) -> int:
+        """Promote what is due; returns when to look again (epoch ms)."""
         promoted = await self._engine.promote(domain)
         while promoted.moved >= MAX_ITEMS:
             promoted = await self._engine.promote(domain)
-        if not promoted.next_due_ms:
-            return self._every_s
-        return max((promoted.next_due_ms - self._engine.clock.now_ms()) / 1000, 0.01)
+        later_ms = self._engine.clock.now_ms() + int(self._promote_every_s * 1000)
+        return min(promoted.next_due_ms, later_ms) if promoted.next_due_ms else later_ms

@@ -2,12 +2,14 @@
 
 A script's header is its contract and is executed, so it cannot drift:
 
-* ``-- @keys ready held …`` binds ``ready_prefix``, ``held_key`` … from the catalogue in :mod:`scheduler.keys`;
+* ``-- @keys ready held …`` binds ``ready_prefix``, ``held_key`` … from the catalogue in
+  :mod:`scheduler.keys`;
 * ``-- @argv now_ms:int worker_id:str items:rest`` binds the arguments; ``rest`` gives ``items_at``, the index
   of the first of a variable number;
 * ``-- @include limits`` puts ``lib/limits.lua`` before the script, once, its own includes first.
 
-Scripts run by ``EVALSHA``; a server that does not know one (restart, failover, ``SCRIPT FLUSH``) is sent the text.
+Scripts run by ``EVALSHA``; a server that does not know one (restart, failover, ``SCRIPT FLUSH``) is sent
+the text.
 """
 
 from __future__ import annotations
@@ -49,7 +51,11 @@ class Script(NamedTuple):
 @cache
 def load(verb: str) -> Script:
     """Compose one script; raises ValueError on a missing or circular include or an unknown key name."""
-    body = _read(f"{verb}.lua")
+    return compose(verb, _read(f"{verb}.lua"))
+
+
+def compose(verb: str, body: str) -> Script:
+    """The script made of ``body``, a text with directives as in ``scripts/``."""
     parts: list[str] = []
     keys: dict[str, None] = {}
     _compose(f"{verb}.lua", body, parts, keys, [])

@@ -224,7 +224,7 @@ class CompiledPolicy:
         self.periods: tuple[str, ...] = tuple(sorted({limit.period for limit in every if limit.period}))
 
     def to_json(self) -> str:
-        """Compact JSON for the ``policy`` key. Limits are arrays: name, strategy, amount, window_ms, period."""
+        """Compact JSON for the ``policy`` key. A limit is [name, strategy, amount, window_ms, period]."""
         return json.dumps(
             {
                 "tiers": [

@@ -88,7 +88,7 @@ class TenantPassages:
     def __init__(self, redis: Redis, *, environment: str, tenant_id: str) -> None:
         check_id("environment", environment)
         check_tenant_id(tenant_id)
-        if redis.get_encoder().decode_responses:
+        if redis.get_encoder().decode_responses:  # type: ignore[no-untyped-call]
             raise ConfigurationError("vectors are binary: pass a connection without decode_responses=True")
         self._redis = redis
         self.prefix = f"nooble-app:{environment}:{{{tenant_id}}}:passages"
@@ -112,7 +112,7 @@ class TenantPassages:
                     stored_ms = await self._stored_ms(pipe, key)
                     if stored_ms > document.created_ms:
                         return Stored.SUPERSEDED
-                    pipe.multi()
+                    pipe.multi()  # type: ignore[no-untyped-call]
                     self._queue_replace(pipe, key, document)
                     await pipe.execute()
                     return Stored.STORED
@@ -145,7 +145,7 @@ class TenantPassages:
                     stored_ms = await self._stored_ms(pipe, key)
                     if stored_ms > created_ms:
                         return False
-                    pipe.multi()
+                    pipe.multi()  # type: ignore[no-untyped-call]
                     pipe.delete(key)
                     pipe.hset(key, "created_ms", str(created_ms))  # the mark that stops late older uploads
                     pipe.expire(key, _DELETED_MARK_SECONDS)

@@ -99,7 +99,8 @@ class HashingProvider:
             )
             matrix += np.bincount(places, weights, matrix.size).reshape(matrix.shape)
         norms = np.linalg.norm(matrix, axis=1, keepdims=True)
-        return np.divide(matrix, norms, out=matrix, where=norms > 0)
+        np.divide(matrix, norms, out=matrix, where=norms > 0)
+        return matrix
 
     def reload(self) -> None:
         """There is no model file; only the remembered words are forgotten."""

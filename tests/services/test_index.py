@@ -8,15 +8,17 @@ from collections.abc import Iterable
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from redis.asyncio import Redis
 
 from services.passages import PassageText, StoredDocument, TenantPassages, Vectors
 from services.query.index import IndexCache, TenantIndex
 
 
-def rows(count: int, seed: int = 0) -> np.ndarray:
+def rows(count: int, seed: int = 0) -> NDArray[np.float32]:
     matrix = np.random.default_rng(seed).standard_normal((count, 8)).astype(np.float32)
-    return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    return matrix
 
 
 class CountingPassages(TenantPassages):

@@ -42,7 +42,7 @@ async def content(store: TenantPassages, document_id: str = "doc", passages: int
     )
 
 
-GONE = (None, {}, {}, False)
+GONE: tuple[object, ...] = (None, {}, {}, False)
 
 
 async def test_what_is_stored_can_be_read(redis: Redis) -> None:

@@ -78,7 +78,7 @@ def test_every_process_computes_the_same_vectors(provider: EmbeddingProvider) ->
 
 def test_vectors_stored_by_earlier_releases_stay_comparable() -> None:
     vector = HashingProvider(16).embed(["feature hashing"])[0]
-    golden = [0, 1, 1, 0, 2, 3, 2, 0, -1, -1, -2, 0, 0, 2, 2, 1]  # n-grams per slot, by sign
+    golden = np.array([0, 1, 1, 0, 2, 3, 2, 0, -1, -1, -2, 0, 0, 2, 2, 1])  # n-grams per slot, by sign
     np.testing.assert_allclose(
         vector,
         golden / np.linalg.norm(golden),

@@ -1,0 +1,143 @@
+"""A worker's turns: hand in what ended, claim exactly what fits, start it. One round trip each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+
+from redis.exceptions import RedisError
+
+from ._engine import Claim, Clock, Engine, Finish
+from .line import Line
+
+IN_FLIGHT = 2  # while Redis answers one turn, what the other brought runs
+IDLE_CLAIM_S = 60.0  # a sleeping worker looks for itself so often, should a wake-up have been lost
+_BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+class Turns:
+    """Takes turns for a worker with ``concurrency`` slots over the lines of its domains.
+
+    ``worker_id`` tells under which id it is registered now, ``nudge`` is called when a turn is over,
+    ``on_lost`` when a claim finds that the lease has ended.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        lines: Sequence[Line],
+        concurrency: int,
+        *,
+        worker_id: Callable[[], str],
+        nudge: Callable[[], None],
+        on_lost: Callable[[str], None],
+        logger: logging.Logger,
+    ) -> None:
+        self._engine = engine
+        self._clock: Clock = engine.clock
+        self._lines = list(lines)
+        self._concurrency = concurrency
+        self._at_once = max((concurrency + IN_FLIGHT - 1) // IN_FLIGHT, 1)
+        self._worker_id = worker_id
+        self._nudge = nudge
+        self._on_lost = on_lost
+        self._logger = logger
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._asked_for = 0
+        self._failures = 0
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs, nothing is to be handed in, nothing is under way."""
+        return not self._tasks and not any(line.running or line.ended for line in self._lines)
+
+    def begin(self, *, quiet: bool) -> bool:
+        """Begin the turns that are due; whether any was. ``quiet``: claim nothing."""
+        begun = False
+        for line in self._lines:
+            if len(self._tasks) >= IN_FLIGHT:
+                break
+            slots = 0 if quiet or not line.claimable else self._free_slots(line)
+            if slots <= 0 and not line.ended:
+                continue
+            begun = True
+            self._asked_for += slots
+            line.claims += slots > 0
+            task = asyncio.create_task(self._turn(line, slots))
+            self._tasks.add(task)
+            task.add_done_callback(self._over)
+        if begun and len(self._lines) > 1:
+            self._lines.append(self._lines.pop(0))  # next time another domain comes first
+        return begun
+
+    async def settle(self) -> None:
+        """Wait for the turns under way."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+            await asyncio.sleep(0)
+
+    def _free_slots(self, line: Line) -> int:
+        if line.claims and not line.plenty:
+            return 0  # one claim tells whether there is enough for two
+        running = sum(line.running for line in self._lines)
+        return min(self._concurrency - running - self._asked_for, self._at_once)
+
+    async def _turn(self, line: Line, slots: int) -> None:
+        finishes, wakes = line.take_ended(), line.wakes
+        worker_id = self._worker_id()
+        try:
+            if slots > 0:
+                accepted, claim = await self._engine.finish_and_claim(line.domain, worker_id, finishes, slots)
+            else:
+                accepted, claim = await self._engine.finish(line.domain, worker_id, finishes), None
+            self._failures = 0
+        except (RedisError, OSError) as error:
+            line.ended[:0] = finishes  # handing in twice is harmless: the second time is refused
+            await self._back_off(error)
+            return
+        finally:
+            self._asked_for -= slots
+            line.claims -= slots > 0
+        self._note_refused(finishes, accepted)
+        if claim is not None:
+            self._start(line, claim, slots, wakes)
+
+    def _start(self, line: Line, claim: Claim, slots: int, wakes: int) -> None:
+        if claim.lost:
+            self._on_lost(line.domain)
+            return
+        for claimed in claim.actions:
+            line.start(claimed)
+        line.plenty = claim.more or len(claim.actions) >= slots
+        # A wake-up that came while the claim was under way may be about something the claim did not see.
+        line.claimable = line.plenty or line.wakes != wakes
+        if not line.claimable:
+            due_in_s = IDLE_CLAIM_S * random.uniform(0.8, 1.2)
+            if claim.next_due_ms:
+                due_in_s = min(due_in_s, max(claim.next_due_ms - self._clock.now_ms(), 0) / 1000)
+            line.claim_in(due_in_s)
+
+    def _note_refused(self, finishes: Sequence[Finish], accepted: Sequence[bool]) -> None:
+        if all(accepted):
+            return
+        for finish, ok in zip(finishes, accepted, strict=True):
+            if not ok:
+                self._logger.warning(
+                    "the outcome of %s (%s) was refused: this worker does not own it any more",
+                    finish.action.action_id,
+                    finish.outcome.value,
+                )
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._logger.error("a turn broke off; this is a bug of nooble-tasks", exc_info=task.exception())
+        self._nudge()
+
+    async def _back_off(self, error: Exception) -> None:
+        delay = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)] * random.uniform(0.5, 1.0)
+        self._failures += 1
+        self._logger.warning("Redis: %s; again in %.1f s", error, delay)
+        await asyncio.sleep(delay)
