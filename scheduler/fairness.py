@@ -18,6 +18,10 @@ tag of the action that started last. A tenant that begins to wait enters at ``ma
 tag)``: being new earns nothing, and leaving and coming back earns nothing. When nobody is startable any more
 the busy period is over and virtual time moves past every tag, so that tags can be forgotten.
 
+A claim of many slots serves a tenant ``quantum(slots)`` times in a row before it looks for the next smallest
+tag, as deficit round robin does (Shreedhar and Varghese, SIGCOMM 1995): fewer streams to read, and two
+tenants with work never differ by more than one quantum.
+
 **Limits** are asked before a tenant is served and charged for what started, all or nothing. A tenant with
 nothing allowed is *held*: it leaves the index until the time its limit frees, and costs the others nothing.
 
@@ -41,6 +45,11 @@ from .tiers import CompiledTier
 
 ONE_START = 1_000_000
 """One start at weight 1 in virtual time; also one whole start of a tier's credit."""
+
+
+def quantum(slots: int) -> int:
+    """Starts of one tenant in a row in a claim of ``slots``: 1 below 24 slots, at most 8."""
+    return max(1, min(8, slots // 12))
 
 
 @dataclass(eq=False)
@@ -135,6 +144,7 @@ class Tier:
         self.virtual_time = 0
         self.credit = 0
         self.charge = math.floor(ONE_START / policy.weight)
+        self.turn: Line | None = None
 
     def line(self, tenant: str) -> Line:
         """The tenant's line, empty when it is new."""
@@ -159,8 +169,14 @@ class Tier:
             starts = min(starts, max(self.policy.max_concurrency - line.running, 0))
         return starts
 
-    def next_line(self, now_ms: int) -> Line | None:
-        """The startable tenant with the smallest tag. The ones found without allowance get none planned."""
+    def next_line(self, now_ms: int, in_a_row: int) -> Line | None:
+        """The tenant whose turn it is, else the startable one with the smallest tag.
+
+        The ones found without allowance get none planned.
+        """
+        turn = self.turn
+        if turn and turn.planned % in_a_row and turn.planned < (turn.allowed or 0):
+            return turn
         in_order = sorted(
             (line for line in self.lines.values() if line.ready), key=lambda line: (line.tag, line.tenant)
         )
@@ -204,11 +220,11 @@ class Tier:
         return False
 
 
-def choose(tiers: list[Tier], now_ms: int) -> tuple[Tier, Line] | None:
+def choose(tiers: list[Tier], now_ms: int, in_a_row: int) -> tuple[Tier, Line] | None:
     """Which tier, and which of its tenants, gets the next slot."""
     startable: list[tuple[Tier, Line]] = []
     for tier in tiers:
-        line = tier.next_line(now_ms)
+        line = tier.next_line(now_ms, in_a_row)
         if line:
             startable.append((tier, line))
             tier.credit += tier.policy.share
@@ -223,13 +239,15 @@ def choose(tiers: list[Tier], now_ms: int) -> tuple[Tier, Line] | None:
 def plan(tiers: list[Tier], slots: int, now_ms: int) -> None:
     """Give away ``slots`` one by one; every line then knows how many of its actions are to start."""
     for tier in tiers:
+        tier.turn = None
         for line in tier.lines.values():
             line.allowed, line.planned = None, 0
     for _ in range(slots):
-        chosen = choose(tiers, now_ms)
+        chosen = choose(tiers, now_ms, quantum(slots))
         if not chosen:
             return
         tier, line = chosen
+        tier.turn = line
         line.planned += 1
         line.tag += tier.charge
         tier.credit = max(tier.credit - ONE_START, 0)

@@ -46,7 +46,7 @@ class DomainCounts(NamedTuple):
 
 
 class OutcomeEvent(NamedTuple):
-    """One accepted outcome, as the event stream tells it. ``claimed_ms``: when the attempt started, 0: never."""
+    """One accepted outcome, as the event stream tells it. ``claimed_ms``: when it started, 0: never."""
 
     at_ms: int
     action_id: str

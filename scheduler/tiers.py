@@ -36,7 +36,10 @@ class LimitRule(BaseModel):
     @field_validator("rate")
     @classmethod
     def _one_rate(cls, rate: str) -> str:
-        items = parse_many(rate)
+        try:
+            items = parse_many(rate)
+        except ValueError as error:
+            raise ValueError(f"{rate!r} is not a rate such as '10/minute': {error}") from None
         if len(items) != 1:
             raise ValueError(f"{rate!r} holds {len(items)} rates; write one per list item")
         if items[0].amount < 1:
@@ -60,6 +63,15 @@ class LimitRule(BaseModel):
             )
         period = period_name(item.multiples, unit, time_zone) if strategy is Strategy.CALENDAR else ""
         return Limit(name, strategy, item.amount, item.get_expiry() * 1000, period)
+
+
+class _OverrideError(ValueError):
+    """What is wrong with a domain's override of a tier; its keys are named like the rest."""
+
+    def __init__(self, domain: str, cause: ValidationError) -> None:
+        super().__init__(f"domains.{domain}: {cause}")
+        self.domain = domain
+        self.cause = cause
 
 
 class TierPolicy(BaseModel):
@@ -87,6 +99,15 @@ class TierPolicy(BaseModel):
         if isinstance(value, list | tuple):
             return tuple({"rate": item} if isinstance(item, str) else item for item in value)
         return value
+
+    @model_validator(mode="after")
+    def _overrides_hold(self) -> Self:
+        for domain in self.domains:
+            try:
+                self.for_domain(domain)
+            except ValidationError as error:
+                raise _OverrideError(domain, error) from error
+        return self
 
     def for_domain(self, domain: str) -> TierPolicy:
         """This tier with the overrides of one domain applied."""
@@ -245,8 +266,12 @@ class CompiledPolicy:
         )
 
 
-def _explain(source: str, item: Any) -> str:
-    path = ".".join(str(part) for part in item["loc"] if part not in ("__root__",))
+def _explain(source: str, item: Any, inside: str = "") -> str:
+    path = inside + ".".join(str(part) for part in item["loc"])
+    wrong = item.get("ctx", {}).get("error")
+    if isinstance(wrong, _OverrideError):
+        of_domain = f"{path}.domains.{wrong.domain}."
+        return "\n".join(_explain(source, each, of_domain) for each in wrong.cause.errors())
     if item["type"] == "extra_forbidden":
         model = TierPolicy if path.startswith("tiers.") else Policy
         if len(item["loc"]) > 2 and "limits" in item["loc"]:

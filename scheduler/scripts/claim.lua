@@ -58,11 +58,12 @@ end
 local kept = redis.call('HMGET', fairness_key, unpack(fields))
 local token = tonumber(kept[1] or 0) + 1
 visits_left = 2 * slots + 64
+quantum = math.max(1, math.min(8, math.floor(slots / 12)))
 some_returned = redis.call('EXISTS', returned_count_key) == 1
 
 for i, tier in ipairs(policy.tiers) do
   tier.virtual_time, tier.credit = tonumber(kept[2 * i] or 0), tonumber(kept[2 * i + 1] or 0)
-  tier.fresh, tier.next, tier.offset, tier.exhausted = {}, 1, 0, false
+  tier.fresh, tier.next, tier.offset, tier.chunk, tier.exhausted = {}, 1, 0, 8, false
   tier.served, tier.first_served, tier.touched = {}, 1, {}
   tier.charge = math.floor(1000000 / tier.weight)
 end

@@ -2,9 +2,9 @@
 -- @include waiting
 
 -- The fence: what `claim` wrote about an action for the worker that owns it.
--- token stream entry attempt charge
+-- token stream entry attempt charge; returns the first four
 local function parse_owned(record)
-  return string.match(record, '^(%d+) (%S+) (%S+) (%d+) (%S+)$')
+  return string.match(record, '^(%d+) (%S+) (%S+) (%d+)')
 end
 
 -- Tenants held because all their slots were taken may start again: something of theirs has ended.
