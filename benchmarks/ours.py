@@ -1,6 +1,6 @@
 """nooble-tasks under load, each role a process of its own.
 
-``python -m benchmarks.ours enqueue|drain|call|idle URL …``; each prints one line of JSON.
+``python -m benchmarks.ours enqueue|enqueue_one|drain|call|work URL …``; each prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -61,21 +61,34 @@ async def enqueue(url: str, count: int, tenants: int) -> dict[str, float]:
     chosen = settings(url)
     async with RedisManager(chosen) as manager:
         client = BaseRedisClient("bench", manager.get_client(), chosen)
-        await client.enqueue_actions(_actions(0, 1, tenants))
-        sequential = min(count // 10, 1000)
-        started = time.perf_counter()
-        for action in _actions(1, 1 + sequential, tenants):
-            await client.enqueue_action(action)
-        one_by_one = sequential / (time.perf_counter() - started)
         started, cpu = time.perf_counter(), _cpu()
-        for first in range(1 + sequential, count, 100):
+        for first in range(0, count, 100):
             await client.enqueue_actions(_actions(first, min(first + 100, count), tenants))
-        bulk = count - 1 - sequential
         result = {
-            "one_by_one_per_s": one_by_one,
-            "bulk_per_s": bulk / (time.perf_counter() - started),
-            "client_us": (_cpu() - cpu) / bulk * 1e6,
+            "bulk_per_s": count / (time.perf_counter() - started),
+            "client_us": (_cpu() - cpu) / count * 1e6,
         }
+        await client.close()
+        return result
+
+
+async def enqueue_one(url: str, count: int) -> dict[str, float]:
+    """Enqueue one by one, beside a bare XADD of the same size from the same client."""
+    chosen = settings(url)
+    async with RedisManager(chosen) as manager:
+        redis = manager.get_client()
+        client = BaseRedisClient("bench", redis, chosen)
+        (first,) = _actions(0, 1, 100)
+        payload = first.to_json()
+        await client.enqueue_action(first)
+        started = time.perf_counter()
+        for _ in range(count):
+            await redis.xadd("bench-bare", {"data": payload})
+        bare = count / (time.perf_counter() - started)
+        started = time.perf_counter()
+        for action in _actions(0, count, 100):
+            await client.enqueue_action(action)
+        result = {"one_by_one_per_s": count / (time.perf_counter() - started), "bare_xadd_per_s": bare}
         await client.close()
         return result
 
@@ -146,7 +159,7 @@ def _cpu() -> float:
 
 def main(role: str, url: str, *numbers: str) -> None:
     """Run one role and print what it measured."""
-    roles: dict[str, Any] = {"enqueue": enqueue, "drain": drain, "call": call, "work": work}
+    roles: dict[str, Any] = {role.__name__: role for role in (enqueue, enqueue_one, drain, call, work)}
     try:
         import uvloop
 

@@ -27,8 +27,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
-from nooble_tasks import ConfigurationError
-from nooble_tasks.ids import check_id, check_tenant_id
+from nooble_tasks import ConfigurationError, check_id, check_tenant_id
 
 _DELETED_MARK_SECONDS = 86_400
 _FIELDS_PER_COMMAND = 500

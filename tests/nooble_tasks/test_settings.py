@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,11 +32,10 @@ class NestedPrefixSettings(CommonAppSettings):
 
 
 @pytest.fixture(autouse=True)
-def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file and no variable of the machine steers these tests."""
     monkeypatch.chdir(tmp_path)
     settings_sources._mentioned.clear()
-    yield
 
 
 def write_toml(text: str) -> None:
@@ -220,7 +218,7 @@ class TestValues:
     def test_keepalive_options_by_name_or_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
         wanted = {socket.TCP_KEEPINTVL: 5}
         by_name = {"TCP_KEEPINTVL": 5}
-        assert Settings(redis_socket_keepalive_options=by_name).redis_socket_keepalive_options == wanted  # type: ignore[arg-type]
+        assert Settings(redis_socket_keepalive_options=by_name).redis_socket_keepalive_options == wanted
         assert Settings(redis_socket_keepalive_options=wanted).redis_socket_keepalive_options == wanted
         monkeypatch.setenv("NOOBLE_REDIS_SOCKET_KEEPALIVE_OPTIONS", '{"TCP_KEEPINTVL": 5}')
         assert Settings().redis_socket_keepalive_options == wanted

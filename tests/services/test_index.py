@@ -73,7 +73,7 @@ def test_search_equals_sorting_everything(
 
 
 def test_vectors_of_another_model_are_never_compared() -> None:
-    wide = np.ones((2, 16), dtype=np.float32) / 4
+    wide = np.full((2, 16), 0.25, dtype=np.float32)
     index = TenantIndex(1, {"new": Vectors("r", "m", rows(3)), "old": Vectors("r", "wide", wide)})
     assert {hit.document_id for hit in index.search("m", rows(1)[0], top_k=9)} == {"new"}
     assert {hit.document_id for hit in index.search("wide", wide[0], top_k=9)} == {"old"}

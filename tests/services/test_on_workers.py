@@ -59,7 +59,7 @@ async def test_a_document_is_ingested_with_progress_and_then_found(demo: Demo) -
     action = await demo.ingestion.ingest_document("book", "A book", TEXT, "acme", callback_context="run-1")
     assert action.callback_queue_name is not None
     callbacks = []
-    async for callback in demo.ingestion.listen_callbacks(action.callback_queue_name, timeout=20):
+    async for callback in demo.ingestion.listen_callbacks(action.callback_queue_name, timeout=10):
         callbacks.append(callback)
         if callback.data["status"] != "processing":
             break

@@ -10,8 +10,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from nooble_tasks import ConfigurationError
-from nooble_tasks.errors import InvalidId
+from nooble_tasks import ConfigurationError, InvalidId
 from services.passages import PassageText, Stored, StoredDocument, TenantPassages
 
 DAY_S = 86_400
