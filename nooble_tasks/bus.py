@@ -45,7 +45,7 @@ class Bus:
             settings.environment, keys=self.keys, registry=settings.service_registry()
         )
         self.replies = ReplyListener(redis, self.keys)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._calibrating = asyncio.Lock()
 
     @classmethod
     def of(cls, redis: Any, settings: CommonAppSettings) -> Bus:
@@ -64,7 +64,9 @@ class Bus:
     async def ready(self) -> None:
         """Before the first command: agree with the server about the time."""
         if isinstance(self.clock, ServerClock) and not self.clock.calibrated:
-            await self.clock.calibrate(self.redis)
+            async with self._calibrating:
+                if not self.clock.calibrated:
+                    await self.clock.calibrate(self.redis)
 
     async def close(self) -> None:
         """Stop waiting for responses; the Redis client stays open, it is its owner's."""

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncGenerator
 from typing import Any, cast
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .actions import DomainAction
 from .connections import blocking_twin
 from .error_mapping import detail_from_exception
+from .errors import NoobleError
 from .payload import DEFAULT_LIMITS, PayloadLimits
 
+_log = logging.getLogger(__name__)
+
 _BLOCK_S = 5.0
+_RETRY_S = 0.5
 
 
 def callback_for(action: DomainAction, service_name: str, data: Any, *, success: bool) -> DomainAction | None:
@@ -40,11 +48,11 @@ def error_callback_data(error: BaseException) -> dict[str, Any]:
 
 async def listen(
     redis: Any, queue: str, timeout: float | None = None, limits: PayloadLimits = DEFAULT_LIMITS
-) -> AsyncIterator[DomainAction]:
+) -> AsyncGenerator[DomainAction]:
     """Callbacks of a list as they arrive, oldest first; ends after `timeout` seconds without one.
 
     One listener per list. A callback is removed when the next is asked for, so one whose handling was
-    interrupted is delivered again.
+    interrupted is delivered again. What is no action is logged and removed; a lost connection is made again.
     """
     blocking = blocking_twin(redis, _BLOCK_S)
     loop = asyncio.get_running_loop()
@@ -52,12 +60,27 @@ async def listen(
         until = None if timeout is None else loop.time() + timeout
         while until is None or loop.time() < until:
             block = _BLOCK_S if until is None else max(min(_BLOCK_S, until - loop.time()), 0.01)
-            # Moving the oldest onto its own place is a peek that blocks: nothing is lost by a cut link.
-            raw = await blocking.blmove(queue, queue, cast("int", block), "RIGHT", "RIGHT")
+            try:
+                # Moving the oldest onto its own place is a peek that blocks: nothing is lost by a cut link.
+                raw = await blocking.blmove(queue, queue, cast("int", block), "RIGHT", "RIGHT")
+            except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+                _log.warning("waiting for callbacks: %s; again in %.1f s", error, _RETRY_S)
+                await asyncio.sleep(_RETRY_S)
+                continue
             if raw is None:
                 continue
-            yield DomainAction.from_json(cast("bytes", raw), limits)
+            callback = _read(cast("bytes", raw), queue, limits)
+            if callback is not None:
+                yield callback
             await redis.lrem(queue, -1, raw)
             until = None if timeout is None else loop.time() + timeout
     finally:
         await blocking.aclose(close_connection_pool=True)
+
+
+def _read(raw: bytes, queue: str, limits: PayloadLimits) -> DomainAction | None:
+    try:
+        return DomainAction.from_json(raw, limits)
+    except NoobleError as error:
+        _log.warning("what somebody pushed to %s is no callback and was dropped: %s", queue, error)
+        return None

@@ -7,24 +7,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
 from redis.exceptions import RedisError
 
-from ._engine import Enqueued, NewAction, UnknownTierError
+from ._engine import Enqueued, NewAction, SchedulerError, UnknownTierError
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
 from .callbacks import callback_for, listen
 from .context import current_context, earliest
-from .errors import ActionError, ActionTimeout, InvalidAction, InvalidTime, QueueUnavailable, UnknownTier
-from .handle import ActionHandle, expect_within, raise_for, read_response
+from .errors import ActionTimeout, InvalidAction, InvalidTime, QueueUnavailable, UnknownTier
+from .handle import (
+    ActionHandle,
+    expect_within,
+    raise_for,
+    read_response,
+    unavailable,
+    wait_for_response,
+)
 from .idempotency import action_id_for
 from .ids import check_id
 from .settings import CommonAppSettings
 from .times import aware, delay_seconds
+
+Prepared = tuple[DomainAction, str, NewAction]
 
 
 class BaseRedisClient:
@@ -84,7 +93,7 @@ class BaseRedisClient:
         }
         changes = {name: value for name, value in changes.items() if value is not None}
         action = action.model_copy(update=changes) if changes else action
-        if action.callback_action_type is not None:
+        if action.callback_action_type is not None or callback_context is not None:
             action = self._with_callback(action, None, callback_context)
         reply_to = "" if action.callback_action_type else self.bus.replies.client_id
         prepared = self._prepare(action, reply_to=reply_to, due_ms=self._due_ms(delay, run_at))
@@ -97,7 +106,10 @@ class BaseRedisClient:
     async def enqueue_actions(self, actions: Sequence[DomainAction]) -> list[ActionHandle]:
         """Put many actions in line, one round trip per domain."""
         client_id = self.bus.replies.client_id
-        prepared = [self._prepare(action, reply_to=client_id) for action in actions]
+        prepared = [
+            self._prepare(action, reply_to="" if action.callback_action_type else client_id)
+            for action in actions
+        ]
         enqueued = await self._send(prepared)
         return [
             ActionHandle(self.bus, sent, domain, new.tier, accepted=said.accepted)
@@ -124,29 +136,33 @@ class BaseRedisClient:
             return None
 
     async def _exchange(self, action: DomainAction, timeout: float) -> DomainActionResponse:
-        timeout = delay_seconds(timeout, "timeout")
-        action = self._in_context(action)
-        domain = self._domain_of(action)
+        if action.callback_action_type is not None:
+            raise InvalidAction(
+                f"{action.action_type} asks for a callback, so it has no response to wait for; send it with "
+                "send_action_async_with_callback, or drop callback_action_type"
+            )
         now = datetime.now(UTC)
-        until = earliest(action.deadline, now + timedelta(seconds=timeout))
-        update: dict[str, Any] = {"deadline": until}
-        if action.callback_queue_name is None:
-            update["callback_queue_name"] = self.bus.keys.response(domain, action.action_id)
-        if action.correlation_id is None:
-            update["correlation_id"] = action.action_id
-        prepared = self._prepare(action.model_copy(update=update), reply_to=self.bus.replies.client_id)
-        sent = prepared[0]
+        until = now + timedelta(seconds=delay_seconds(timeout, "timeout"))
+        until = earliest(self._in_context(action).deadline, until) or until
+        prepared = self._prepare(
+            action.model_copy(update={"deadline": until}), reply_to=self.bus.replies.client_id, waits=True
+        )
+        sent, domain, _ = prepared
+        remaining = max((until - now).total_seconds(), 0.0)
         future = self.bus.replies.expect(domain, sent.action_id)
         try:
             await self.bus.replies.interrupt(domain)
-            await self._send([prepared])
-            remaining = (until - now).total_seconds() if until is not None else timeout
-            raw = await expect_within(self.bus, domain, sent, future, max(remaining, 0.0))
-            return read_response(sent, raw)
-        except RedisError as error:
-            raise _unavailable(error) from error
+            (said,) = await self._send([prepared])
+            if said.accepted:
+                raw = await expect_within(self.bus, domain, sent, future, remaining)
+            else:  # its answer may have been announced to another client, or long ago
+                sent = sent.model_copy(update={"action_id": said.existing_id})
+                raw = await wait_for_response(self.bus, domain, sent, remaining)
+        except (RedisError, OSError) as error:
+            raise unavailable(error) from error
         finally:
-            self.bus.replies.forget(domain, sent.action_id)
+            self.bus.replies.forget(domain, prepared[0].action_id)
+        return read_response(sent, raw, self.settings.payload_limits)
 
     # -- callback ---------------------------------------------------------------------------------------
 
@@ -181,17 +197,18 @@ class BaseRedisClient:
         pipeline = self.redis_client.pipeline(transaction=True)
         pipeline.lpush(queue, built.to_json(self.settings.payload_limits))
         pipeline.pexpire(queue, ttl_ms)
-        await pipeline.execute()
+        try:
+            await pipeline.execute()
+        except (RedisError, OSError) as error:
+            raise unavailable(error) from error
 
-    async def listen_callbacks(self, queue: str, timeout: float | None = None) -> AsyncIterator[DomainAction]:
+    def listen_callbacks(self, queue: str, timeout: float | None = None) -> AsyncGenerator[DomainAction]:
         """Callbacks as they arrive, oldest first; ends after `timeout` seconds without one.
 
         One listener per list. A callback is removed when the next is asked for, so one whose handling was
-        interrupted is delivered again.
+        interrupted is delivered again. Its connection is closed with the generator (`contextlib.aclosing`).
         """
-        limits = self.settings.payload_limits
-        async for callback in listen(self.redis_client, queue, timeout, limits):
-            yield callback
+        return listen(self.redis_client, queue, timeout, self.settings.payload_limits)
 
     async def close(self) -> None:
         """Stop waiting for responses. The Redis client stays open: it belongs to whoever made it."""
@@ -207,11 +224,17 @@ class BaseRedisClient:
         return self.queue_manager.registry.domain_for(action.action_type, action.target_service)
 
     def _prepare(
-        self, action: DomainAction, *, reply_to: str = "", due_ms: int = 0
-    ) -> tuple[DomainAction, str, NewAction]:
-        """Complete and check an action and serialise it, once; nothing is written yet."""
+        self, action: DomainAction, *, reply_to: str = "", due_ms: int = 0, waits: bool = False
+    ) -> Prepared:
+        """Complete and check an action and serialise it, once; nothing is written yet.
+
+        `waits`: the sender waits for the response.
+        """
         action = self._in_context(action)
         domain = self._domain_of(action)
+        action_id = action.action_id
+        if not waits:
+            action = self._with_known_queue(action, domain)
         policy = self.bus.policy
         tier = action.tenant_tier or policy.default_tier
         try:
@@ -224,11 +247,15 @@ class BaseRedisClient:
         if action.origin_service is None:
             update["origin_service"] = self.service_name
         if action.idempotency_key is not None:
-            update["action_id"] = action_id_for(domain, action.tenant_id, action.idempotency_key)
+            update["action_id"] = action_id = action_id_for(domain, action.tenant_id, action.idempotency_key)
+        if waits:
+            update["callback_queue_name"] = self.bus.keys.response(domain, action_id)
+            update["correlation_id"] = action.correlation_id or action_id
         if update:
             # What is set here is checked already: pydantic's own copy does not check it once more.
             action = BaseModel.model_copy(action, update=update)
-        deadline_ms = int(action.deadline.timestamp() * 1000) if action.deadline else 0
+        # 0 would mean that there is none
+        deadline_ms = max(int(action.deadline.timestamp() * 1000), 1) if action.deadline else 0
         return (
             action,
             domain,
@@ -241,11 +268,11 @@ class BaseRedisClient:
                 due_ms,
                 deadline_ms,
                 reply_to,
-                f"{action.tenant_id}.{action.unique_key}" if action.unique_key else "",
+                f"{action.tenant_id}:{action.unique_key}" if action.unique_key else "",
             ),
         )
 
-    async def _send(self, prepared: Sequence[tuple[DomainAction, str, NewAction]]) -> list[Enqueued]:
+    async def _send(self, prepared: Sequence[Prepared]) -> list[Enqueued]:
         by_domain: dict[str, list[int]] = {}
         for index, (_, domain, _) in enumerate(prepared):
             by_domain.setdefault(domain, []).append(index)
@@ -255,9 +282,22 @@ class BaseRedisClient:
             for domain, indexes in by_domain.items():
                 enqueued = await self.bus.engine.enqueue(domain, [prepared[i][2] for i in indexes])
                 said.update(zip(indexes, enqueued, strict=True))
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
+        except (RedisError, OSError, SchedulerError) as error:
+            raise unavailable(error) from error
         return [said[index] for index in range(len(prepared))]
+
+    def _with_known_queue(self, action: DomainAction, domain: str) -> DomainAction:
+        """The action with a callback list where it asks for callbacks; no other name is taken on trust."""
+        name = action.callback_queue_name
+        if name is not None and not self.queue_manager.is_callback_queue(domain, name):
+            if action.callback_action_type or name != self.bus.keys.response(domain, action.action_id):
+                raise InvalidAction(
+                    f"callback_queue_name {name!r} is not a callback list of {domain!r}; leave it out, or "
+                    "take it from QueueManager.get_callback_queue"
+                )
+        if action.callback_action_type is not None and name is None:
+            return self._with_callback(action, None, None)
+        return action
 
     def _with_callback(self, action: DomainAction, event: str | None, context: str | None) -> DomainAction:
         event = event or action.callback_action_type
@@ -269,11 +309,6 @@ class BaseRedisClient:
         if queue is None or context is not None:
             last = check_id("callback_context", context) if context else ""
             queue = self.bus.keys.callback(domain, origin, event, last)
-        elif not self.queue_manager.is_callback_queue(domain, queue):
-            raise InvalidAction(
-                f"callback_queue_name {queue!r} is not a callback list of {domain!r}; leave it out, or take "
-                "it from QueueManager.get_callback_queue"
-            )
         return action.model_copy(
             update={
                 "callback_action_type": event,
@@ -307,7 +342,3 @@ def _moment(deadline: datetime | float | timedelta | None) -> datetime | None:
     if isinstance(deadline, datetime):
         return aware(deadline, "deadline")
     return datetime.now(UTC) + timedelta(seconds=delay_seconds(deadline, "deadline"))
-
-
-def _unavailable(error: BaseException) -> ActionError:
-    return QueueUnavailable(f"Redis cannot take the action now: {error}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from .actions import DomainAction
 from .client import BaseRedisClient
+from .embedded import resolve_redis_url
 from .handle import ActionHandle
 from .redis_manager import RedisManager
 from .settings import CommonAppSettings
@@ -16,14 +17,22 @@ _made: tuple[asyncio.AbstractEventLoop, RedisManager, BaseRedisClient] | None = 
 
 
 async def get_default_client() -> BaseRedisClient:
-    """This process's client, from the settings (`NOOBLE_REDIS_URL` and so on). One per event loop."""
+    """This process's client, one per event loop.
+
+    It talks to the server of the settings (`NOOBLE_REDIS_URL`), else to the one that this folder's `nooble up`
+    runs. Raises EmbeddedServerError when there is neither.
+    """
     global _made
     loop = asyncio.get_running_loop()
     if _made is None or _made[0] is not loop:
         settings = CommonAppSettings()
+        settings = settings.replace(redis_url=resolve_redis_url(settings.redis_url, start=False).url)
         manager = RedisManager(settings)
-        client = BaseRedisClient(settings.service_name, await manager.get_redis_connection(), settings)
-        _made = (loop, manager, client)
+        redis = await manager.get_redis_connection()
+        if _made is not None and _made[0] is loop:  # somebody else was faster
+            await manager.close()
+        else:
+            _made = (loop, manager, BaseRedisClient(settings.service_name, redis, settings))
     return _made[2]
 
 

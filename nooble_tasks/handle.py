@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from ._engine import State, inspection
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
 from .error_mapping import detail_from_exception, error_from_detail
-from .errors import ActionCancelled, ActionTimeout, InvalidResponse
+from .errors import ActionCancelled, ActionTimeout, InvalidAction, InvalidResponse, QueueUnavailable
+from .payload import PayloadLimits
+from .times import delay_seconds
 
 DEFAULT_TIMEOUT_S = 30.0
 
@@ -34,26 +38,37 @@ class ActionHandle:
     async def result(self, timeout: float = DEFAULT_TIMEOUT_S) -> Any:
         """The data of the response, awaited up to `timeout` seconds.
 
-        Raises ActionTimeout, or what the response says went wrong: ActionFailed, ActionExpired,
-        ActionCancelled, RateLimited. May be called again, and by others, until the response expires.
+        Raises ActionTimeout, QueueUnavailable, or what the response says went wrong: ActionFailed,
+        ActionExpired, ActionCancelled, RateLimited. May be called again, and by others, until the response
+        expires.
         """
         return raise_for(await self.response(timeout)).data
 
     async def response(self, timeout: float = DEFAULT_TIMEOUT_S) -> DomainActionResponse:
-        """The whole response; raises ActionTimeout."""
+        """The whole response; raises ActionTimeout, QueueUnavailable."""
+        if self.action.callback_action_type is not None:
+            raise InvalidAction(
+                f"{self.action.action_type} answers by callback; listen on {self.action.callback_queue_name}"
+            )
         if self._response is None:
             raw = await wait_for_response(self._bus, self._domain, self.action, timeout)
-            self._response = read_response(self.action, raw)
+            self._response = read_response(self.action, raw, self._bus.settings.payload_limits)
         return self._response
 
     async def status(self) -> State:
         """Where the action is now; `unknown` once it is done and forgotten."""
-        return await inspection.state_of(self._bus.engine, self._domain, self.action_id)
+        try:
+            return await inspection.state_of(self._bus.engine, self._domain, self.action_id)
+        except (RedisError, OSError) as error:
+            raise unavailable(error) from error
 
     async def cancel(self) -> bool:
         """Cancel it: True if it had not started, or its worker has been told; False if it is over."""
         response = cancelled_response(self.action)
-        said = await self._bus.engine.cancel(self._domain, [(self.action_id, response)])
+        try:
+            said = await self._bus.engine.cancel(self._domain, [(self.action_id, response)])
+        except (RedisError, OSError) as error:
+            raise unavailable(error) from error
         return said[0] != "unknown"
 
 
@@ -64,11 +79,12 @@ def cancelled_response(action: DomainAction) -> bytes:
 
 
 async def wait_for_response(bus: Bus, domain: str, action: DomainAction, timeout: float) -> bytes:
-    """The stored response of an action, awaited up to `timeout` seconds; raises ActionTimeout.
+    """The stored response of an action, awaited up to `timeout` seconds.
 
-    A caller that had the future made before sending (`replies.expect`) cannot miss the announcement; for
+    Raises ActionTimeout, QueueUnavailable. A caller that had the future made before sending (`replies.expect`) cannot miss the announcement; for
     any other the response list is looked at once the future exists.
     """
+    timeout = delay_seconds(timeout, "timeout")
     replies = bus.replies
     future = replies.expect(domain, action.action_id)
     try:
@@ -77,6 +93,8 @@ async def wait_for_response(bus: Bus, domain: str, action: DomainAction, timeout
         if raw is not None:
             return raw
         return await expect_within(bus, domain, action, future, timeout)
+    except (RedisError, OSError) as error:
+        raise unavailable(error) from error
     finally:
         replies.forget(domain, action.action_id)
 
@@ -98,15 +116,21 @@ async def expect_within(
     )
 
 
-def read_response(action: DomainAction, raw: bytes) -> DomainActionResponse:
+def read_response(action: DomainAction, raw: bytes, limits: PayloadLimits) -> DomainActionResponse:
     """The response, checked to be the one to this action of this tenant."""
-    response = DomainActionResponse.from_json(raw)
+    response = DomainActionResponse.from_json(raw, limits)
     if response.action_id != action.action_id or response.tenant_id != action.tenant_id:
         raise InvalidResponse(
             f"the response read for {action.action_id} belongs to {response.action_id!r} of another request; "
             "it was not used"
         )
     return response
+
+
+def unavailable(error: BaseException) -> QueueUnavailable:
+    """What a caller is told of a server that does not answer."""
+    reason = str(error) or type(error).__name__
+    return QueueUnavailable(f"Redis cannot take the command now: {reason}; try again when it answers")
 
 
 def raise_for(response: DomainActionResponse) -> DomainActionResponse:

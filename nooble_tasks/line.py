@@ -11,6 +11,7 @@ from ._engine import Claimed, Finish
 from .executor import Executor
 
 _STOPS_PER_S = 10
+_INSIST_S = 5.0  # a cancellation can get lost on Python 3.11 (see end_task); this is long enough to clean up
 
 
 class Line:
@@ -80,13 +81,12 @@ class Line:
         task = self._tasks.get(action_id)
         if task is not None and action_id not in self._cancelling:
             self._cancelling.add(action_id)
-            task.cancel()
+            self._cancel(task)
 
     async def interrupt(self) -> None:
         """Stop everything that runs; what had not ended is in ``interrupted`` then."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
+        for task in self._tasks.values():
+            self._cancel(task)
         while self._tasks:  # a handler may take its time to clean up
             await asyncio.wait(list(self._tasks.values()))
             await asyncio.sleep(0)  # let the callbacks of what ended run
@@ -94,7 +94,7 @@ class Line:
     def abandon(self) -> None:
         """Everything here belongs to others now: stop it and forget its outcomes."""
         for task in self._tasks.values():
-            task.cancel()
+            self._cancel(task)
         self._tasks.clear()
         self._cancelling.clear()
         self._overdue.clear()
@@ -117,7 +117,12 @@ class Line:
             task = self._tasks.get(action_id)
             if task is not None and action_id not in self._cancelling:
                 self._overdue.add(action_id)
-                task.cancel()
+                self._cancel(task)
+
+    def _cancel(self, task: asyncio.Task[Finish]) -> None:
+        if not task.done():
+            task.cancel()
+            asyncio.get_running_loop().call_later(_INSIST_S, self._cancel, task)
 
     def _over(self, claimed: Claimed, limit_s: float, stop_at: int, task: asyncio.Task[Finish]) -> None:
         stops = self._stops.get(stop_at)

@@ -15,17 +15,29 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from ._engine import Keys
+from ._engine import Keys, maintenance
 from .connections import blocking_twin
 from .ids import new_id
 
 _log = logging.getLogger(__name__)
 
-BLOCK_S = 5.0  # how long one read blocks; also how often the response lists are looked at in between
+BLOCK_S = 5.0  # how long one read blocks, and how often the response lists are looked at in between
 DRAIN = 500  # announcements taken at once
 _RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0)
+_INTERRUPTION_TTL_MS = 60_000  # should the reader that it is meant for be gone
 
-Waiters = dict[str, asyncio.Future[bytes]]
+
+class Waiter:
+    """A response that ``callers`` wait for."""
+
+    __slots__ = ("callers", "future")
+
+    def __init__(self) -> None:
+        self.callers = 0
+        self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+
+Waiters = dict[str, Waiter]
 
 
 class ReplyListener:
@@ -39,24 +51,31 @@ class ReplyListener:
         self._reader: asyncio.Task[None] | None = None
         self._blocking: Any = None
         self._read_keys: dict[bytes, str] = {}
+        self._look_at = 0.0
 
     def expect(self, domain: str, action_id: str) -> asyncio.Future[bytes]:
-        """The future of a response's bytes; make it before sending, `forget` it when no longer waiting."""
-        waiters = self._waiting.get(domain)
-        if waiters is None:
-            waiters = self._waiting[domain] = {}
-        future = waiters.get(action_id)
-        if future is None or future.done():
-            future = waiters[action_id] = asyncio.get_running_loop().create_future()
+        """The future of a response's bytes; make it before sending, `forget` it when no longer waiting.
+
+        Several callers may wait for one response: each expects it and each forgets it.
+        """
+        waiters = self._waiting.setdefault(domain, {})
+        waiter = waiters.get(action_id)
+        if waiter is None:
+            waiter = waiters[action_id] = Waiter()
+        waiter.callers += 1
         if self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._read(), name="nooble-replies")
-        return future
+        return waiter.future
 
     def forget(self, domain: str, action_id: str) -> None:
-        """Nobody waits for this response any more."""
-        waiters = self._waiting.get(domain)
-        if waiters is not None:
-            waiters.pop(action_id, None)
+        """One caller does not wait for this response any more."""
+        waiters = self._waiting.get(domain, {})
+        waiter = waiters.get(action_id)
+        if waiter is None:
+            return
+        waiter.callers -= 1
+        if waiter.callers <= 0:
+            del waiters[action_id]
 
     async def look(self, domain: str, action_id: str) -> bytes | None:
         """Read a response where it is stored, without waiting and without removing it."""
@@ -67,26 +86,29 @@ class ReplyListener:
         """Make a reader that already blocks notice that there is a domain more to listen to."""
         known = next(iter(self._read_keys.values()), None)
         if known is not None and domain not in self._read_keys.values():
-            await self._redis.rpush(self._keys.notify(known, self.client_id), b"")
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.rpush(self._keys.notify(known, self.client_id), b"")
+            pipeline.pexpire(self._keys.notify(known, self.client_id), _INTERRUPTION_TTL_MS)
+            await pipeline.execute()
 
     async def close(self) -> None:
         """Stop reading; whoever still waits is cancelled."""
         reader, self._reader = self._reader, None
         if reader is not None:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            await maintenance.end_task(reader)
         for waiters in self._waiting.values():
-            for future in waiters.values():
-                future.cancel()
+            for waiter in waiters.values():
+                waiter.future.cancel()
         self._waiting.clear()
         await self._disconnect()
 
     async def _read(self) -> None:
         failures, look_first = 0, False
+        self._look_at = asyncio.get_running_loop().time() + BLOCK_S
         try:
-            while self._anybody():
+            while await self._somebody_waits():
                 try:
-                    if look_first:
+                    if look_first or asyncio.get_running_loop().time() >= self._look_at:
                         await self._look_at_all()
                         look_first = False
                     await self._read_once()
@@ -100,6 +122,12 @@ class ReplyListener:
                     look_first = True
         finally:
             await self._disconnect()
+
+    async def _somebody_waits(self) -> bool:
+        """False once the connection is closed and still nobody waits: who comes later starts a new reader."""
+        if not self._anybody():
+            await self._disconnect()
+        return self._anybody()
 
     def _anybody(self) -> bool:
         return any(self._waiting.values())
@@ -133,19 +161,20 @@ class ReplyListener:
         for raw in announcements:
             head, _, response = raw.partition(b"\n")
             action_id = head.decode("ascii", "replace")
-            future = waiters.get(action_id)
-            if future is None or future.done():
+            waiter = waiters.get(action_id)
+            if waiter is None or waiter.future.done():
                 continue
             if response:
-                future.set_result(response)
+                waiter.future.set_result(response)
             else:
                 to_fetch.append(action_id)
         return to_fetch
 
     async def _look_at_all(self) -> None:
         """Read the response lists of all who wait: what was not announced, or whose announcement was lost."""
+        self._look_at = asyncio.get_running_loop().time() + BLOCK_S
         for domain, waiters in list(self._waiting.items()):
-            ids = [action_id for action_id, future in waiters.items() if not future.done()]
+            ids = [action_id for action_id, waiter in waiters.items() if not waiter.future.done()]
             for start in range(0, len(ids), DRAIN):
                 await self._fetch(domain, ids[start : start + DRAIN])
 
@@ -157,9 +186,9 @@ class ReplyListener:
         for action_id in ids:
             pipeline.lindex(self._keys.response(domain, action_id), 0)
         for action_id, raw in zip(ids, await pipeline.execute(), strict=True):
-            future = self._waiting.get(domain, {}).get(action_id)
-            if raw is not None and future is not None and not future.done():
-                future.set_result(raw)
+            waiter = self._waiting.get(domain, {}).get(action_id)
+            if raw is not None and waiter is not None and not waiter.future.done():
+                waiter.future.set_result(raw)
 
     async def _disconnect(self) -> None:
         blocking, self._blocking = self._blocking, None

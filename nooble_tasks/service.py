@@ -150,6 +150,15 @@ class BaseService:
         handler = cls._handlers.get(action_type)
         return handler.options if handler is not None else HandlerOptions(action_type)
 
+    @classmethod
+    def make_settings(cls, **values: Any) -> CommonAppSettings:
+        """This service's settings; without a domain of its own it gets the one of its handlers."""
+        fields = cls.settings_class.model_fields
+        domains = {action_type.partition(".")[0] for action_type in cls._handlers}
+        if "domain_name" not in values and not fields["domain_name"].default and len(domains) == 1:
+            values["domain_name"] = domains.pop()
+        return cls.settings_class(**values)
+
     async def start(self) -> None:
         """Called once before the first action; open what the handlers need."""
 

@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 
 from .errors import InvalidTime
 
+MAX_DELAY_S = 100 * 366 * 86_400  # what is later than that is a mistake, and no calendar or script copes with it
+
 
 def delay_seconds(value: float | timedelta, field: str = "delay") -> float:
-    """A delay as seconds; InvalidTime when it is negative, not finite or no number."""
+    """A delay as seconds; InvalidTime when it is negative, not finite, over a century or no number."""
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
     elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -18,6 +20,8 @@ def delay_seconds(value: float | timedelta, field: str = "delay") -> float:
         raise InvalidTime(f"{field} must be seconds or a timedelta, not {type(value).__name__}")
     if not math.isfinite(seconds) or seconds < 0:
         raise InvalidTime(f"{field} must be zero or more seconds and finite, not {seconds}")
+    if seconds > MAX_DELAY_S:
+        raise InvalidTime(f"{field} must be less than 100 years, not {seconds:g} seconds")
     return seconds
 
 

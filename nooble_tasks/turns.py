@@ -53,6 +53,11 @@ class Turns:
         """Nothing runs, nothing is to be handed in, nothing is under way."""
         return not self._tasks and not any(line.running or line.ended for line in self._lines)
 
+    @property
+    def failing(self) -> bool:
+        """Redis did not answer the last turn."""
+        return self._failures > 0
+
     def begin(self, *, quiet: bool) -> bool:
         """Begin the turns that are due; whether any was. ``quiet``: claim nothing."""
         begun = False

@@ -162,7 +162,7 @@ class BaseWorker:
     async def _process_action_loop(self) -> None:
         """Turn after turn, until quiet and drained."""
         while True:
-            if self._rejoin and not await self._join_again():
+            if self._rejoin and not self._quiet and not await self._join_again():
                 continue
             if self._quiet and await self._drained():
                 return
@@ -229,9 +229,12 @@ class BaseWorker:
     async def _drained(self) -> bool:
         if self._turns.idle:
             return True
-        if asyncio.get_running_loop().time() >= self._drain_until and self.running:
-            for line in self._lines.values():
-                await line.interrupt()
+        if asyncio.get_running_loop().time() < self._drain_until:
+            return False
+        if not self.running and self._turns.failing:
+            return True  # Redis takes no outcome: the leases will end by themselves, others start over
+        for line in self._lines.values():
+            await line.interrupt()
         return False
 
     async def _leave(self) -> None:

@@ -7,12 +7,26 @@ import logging
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 from redis.exceptions import RedisError
 
 from .engine import MAX_ITEMS, Engine
 
 _log = logging.getLogger(__name__)
+
+_INSIST_S = 0.5
+
+
+async def end_task(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait until it has ended, however it ends.
+
+    Once is not always enough: on Python 3.11 ``asyncio.wait_for``, through which redis-py sends when it has a
+    socket timeout, can swallow a cancellation (cpython issue 86296, mended in 3.12).
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=_INSIST_S)
 
 
 class Loop(ABC):
@@ -42,12 +56,9 @@ class Loop(ABC):
         """End; a tick in progress is cancelled."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            try:
-                await task
-            except asyncio.CancelledError:
-                if not task.cancelled():
-                    raise
+            await end_task(task)
+            if not task.cancelled():
+                task.result()
 
     @abstractmethod
     async def tick(self) -> float:

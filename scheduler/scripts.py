@@ -21,7 +21,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 
 from .errors import ScriptError
 from .keys import BY_NAME, lua_key
@@ -148,6 +148,8 @@ async def run_together(redis: Any, calls: Sequence[tuple[Script, str, Sequence[A
 def _explained(script: Script, error: ResponseError) -> Exception:
     """Server states (LOADING, OOM, READONLY …) keep their own type; a script's own failure gets its verb."""
     text = str(error)
+    if "OOM command not allowed" in text:  # Redis 6.2 wraps it
+        return error if isinstance(error, OutOfMemoryError) else OutOfMemoryError(text)
     if type(error) is ResponseError and ("user_script" in text or "Lua" in text or "script" in text.lower()):
         return ScriptError(script.verb, text)
     return error

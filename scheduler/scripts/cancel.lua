@@ -58,6 +58,7 @@ for i = items_at, #ARGV, 2 do
   elseif not stream then
     reply[#reply + 1] = 'unknown'
   elseif owner then
+    redis.call('SREM', cancelling_prefix .. owner, id) -- allowed when the server is out of memory, then all is
     redis.call('SADD', cancelling_prefix .. owner, id)
     redis.call('RPUSH', mailbox_prefix .. owner, 'cancel ' .. id)
     reply[#reply + 1] = 'running'

@@ -1,0 +1,166 @@
+"""Keeps a set of processes running: restarts what crashes, gives up on what cannot start, ends them all."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .child import Child, Emit, Guard
+from .procfile import ProcessSpec
+
+_HOPELESS = frozenset({2, 126, 127})
+"""Exit codes of wrong usage and of programs that do not exist: trying again changes nothing."""
+
+SELF = ""
+"""The name under which the supervisor's own lines are emitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """A process that ends with an error within `quick_s` seconds, `give_up` times in a row, is given up.
+
+    `backoff_s` are the pauses before the restarts; the last one is repeated.
+    """
+
+    backoff_s: Sequence[float] = (0.5, 1.0, 2.0, 4.0, 8.0)
+    quick_s: float = 10.0
+    give_up: int = 5
+
+
+class Supervisor:
+    """Runs processes until `stop`, until all have ended well, or until one is given up."""
+
+    def __init__(
+        self,
+        specs: Sequence[ProcessSpec],
+        *,
+        environment: Mapping[str, str],
+        folder: Path,
+        emit: Emit,
+        grace_s: float = 30.0,
+        restarts: RestartPolicy | None = None,
+    ) -> None:
+        self._specs = list(specs)
+        self._environment = dict(environment)
+        self._folder = folder
+        self._emit = emit
+        self._grace_s = grace_s
+        self._restarts = restarts or RestartPolicy()
+        self._guard = Guard(grace_s)
+        self._children: dict[str, Child] = {}
+        self._stopping = asyncio.Event()
+        self._at_once = asyncio.Event()
+        self._reloading: set[str] = set()
+        self._given_up = ""
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by name, of those that run now."""
+        return {name: child.pid for name, child in self._children.items()}
+
+    @property
+    def given_up(self) -> str:
+        """The name of the process that was given up, empty when none was."""
+        return self._given_up
+
+    def stop(self) -> None:
+        """End everything gracefully; asked a second time, at once."""
+        if self._stopping.is_set():
+            self._at_once.set()
+        self._stopping.set()
+
+    async def run(self) -> bool:
+        """Returns when every process has ended; False when one was given up."""
+        await self._guard.start()
+        try:
+            await asyncio.gather(*(self._keep(spec) for spec in self._specs))
+        finally:
+            for child in self._children.values():
+                child.signal(signal.SIGKILL)
+            await self._guard.stop()
+        return not self._given_up
+
+    async def reload(self) -> None:
+        """Restart everything, one after the other, gracefully."""
+        for name, child in list(self._children.items()):
+            self._reloading.add(name)
+            await self._end(child)
+
+    async def _keep(self, spec: ProcessSpec) -> None:
+        """One process from its first start to its last end."""
+        crashes = 0
+        while not self._stopping.is_set():
+            child = await Child.start(
+                spec, environment=self._environment, folder=self._folder, emit=self._emit, guard=self._guard
+            )
+            self._children[spec.name] = child
+            code = await self._outcome(child)
+            del self._children[spec.name]
+            if self._stopping.is_set():
+                return
+            if spec.name in self._reloading:
+                self._reloading.discard(spec.name)
+                self._say(f"{spec.name} restarts with the changed code")
+                continue
+            if code == 0:
+                self._say(f"{spec.name} has ended")
+                return
+            lived = asyncio.get_running_loop().time() - child.started
+            crashes = crashes + 1 if lived < self._restarts.quick_s else 1
+            if code in _HOPELESS or crashes >= self._restarts.give_up:
+                self._give_up(spec.name, code, crashes)
+                return
+            await self._pause(spec.name, code, crashes)
+
+    async def _outcome(self, child: Child) -> int:
+        """Wait for the end of a process, or bring it about when everything stops."""
+        ended = asyncio.ensure_future(child.wait())
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not ended.done():
+            await self._end(child)
+        return await ended
+
+    async def _end(self, child: Child) -> None:
+        ending = asyncio.ensure_future(child.end(self._grace_s))
+        at_once = asyncio.ensure_future(self._at_once.wait())
+        await asyncio.wait((ending, at_once), return_when=asyncio.FIRST_COMPLETED)
+        at_once.cancel()
+        if not ending.done():
+            child.signal(signal.SIGKILL)
+        await ending
+
+    async def _pause(self, name: str, code: int, crashes: int) -> None:
+        pauses = self._restarts.backoff_s
+        pause = pauses[min(crashes, len(pauses)) - 1]
+        self._say(f"{name} {how_it_ended(code)}; it restarts in {pause:g} s")
+        try:
+            await asyncio.wait_for(self._stopping.wait(), pause)
+        except TimeoutError:
+            pass
+
+    def _give_up(self, name: str, code: int, crashes: int) -> None:
+        times = f", {crashes} times in a row" if crashes > 1 else ""
+        self._say(
+            f"{name} {how_it_ended(code)}{times}: given up, everything stops. "
+            f"Next step: remove the cause that its last lines above name, then start again"
+        )
+        self._given_up = name
+        self._stopping.set()
+
+    def _say(self, line: str) -> None:
+        self._emit(SELF, line)
+
+
+def how_it_ended(code: int) -> str:
+    """An exit code in words."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

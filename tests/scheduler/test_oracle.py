@@ -1,0 +1,265 @@
+"""Random histories on the real server and on the oracle, compared after every step.
+
+NOOBLE_TEST_NIGHTLY=1 runs many and long ones; ``--hypothesis-seed`` repeats a run. A failing history is shrunk
+and printed as a list of verbs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from scheduler import Claimed, Finish, NewAction, Outcome, Policy, State
+from scheduler.oracle import Oracle
+from tests.scheduler.picture import Picture
+from tests.scheduler.world import DAY, MINUTE, World
+
+NIGHTLY = os.environ.get("NOOBLE_TEST_NIGHTLY") == "1"
+EXAMPLES, STEPS = (2_000, 50) if NIGHTLY else (60, 30)
+
+WINDOWS = ("moving-window", "fixed-window", "sliding-window-counter")
+RATES = st.sampled_from(["1/second", "2/minute", "3/minute", "5/hour"])
+LIMITS = st.one_of(
+    st.builds(lambda rate, strategy: {"rate": rate, "strategy": strategy}, RATES, st.sampled_from(WINDOWS)),
+    st.builds(lambda rate: {"rate": rate, "strategy": "calendar"}, st.sampled_from(["4/day", "6/2 day"])),
+)
+WORKERS = st.sampled_from(["w1", "w1", "w2"])
+NUMBER = st.integers(0, 99)
+
+VERBS: list[tuple[int, st.SearchStrategy[Any]]] = [
+    (
+        6,
+        st.tuples(
+            st.just("enqueue"),
+            st.sampled_from(["a", "a", "b", "c"]),
+            st.integers(0, 2),  # tier
+            st.sampled_from([1, 1, 2, 3, 6, 15]),  # how many
+            st.sampled_from([0, 0, 0, 0, 500, MINUTE]),  # due in
+            st.sampled_from([0, 0, 0, 0, 700, 2 * MINUTE]),  # deadline in
+            st.sampled_from([""] * 9 + ["u1"]),  # unique key
+            st.sampled_from([False] * 9 + [True]),  # the last id once more
+        ),
+    ),
+    (8, st.tuples(st.just("claim"), WORKERS, st.sampled_from([1, 2, 3, 5, 8, 25, 60]))),
+    (
+        4,
+        st.tuples(
+            st.just("finish"),
+            st.lists(NUMBER, min_size=1, max_size=4),
+            st.sampled_from([*Outcome, Outcome.COMPLETED, Outcome.COMPLETED, Outcome.RETRY, Outcome.SNOOZED]),
+            st.sampled_from([0, 0, 300, MINUTE]),
+        ),
+    ),
+    (2, st.tuples(st.just("release"), st.lists(NUMBER, min_size=1, max_size=2))),
+    (1, st.tuples(st.just("late_finish"), NUMBER)),
+    (2, st.tuples(st.just("cancel"), NUMBER)),
+    (1, st.tuples(st.just("extend"), WORKERS, st.booleans())),
+    (1, st.tuples(st.just("promote"))),
+    (1, st.tuples(st.just("reclaim"))),
+    (
+        4,
+        st.tuples(
+            st.just("advance"),
+            st.sampled_from([1, 300, 1000, 1000, 7_000, 16_000, MINUTE, MINUTE + 1, DAY, -3, -2_000]),
+        ),
+    ),
+]
+STEP = st.sampled_from([verb for weight, verb in VERBS for _ in range(weight)]).flatmap(lambda verb: verb)
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    """One to three tiers, any shares that fit, any strategies."""
+    names = draw(st.sampled_from([("gold",), ("gold", "free"), ("gold", "silver", "free")]))
+    tiers: dict[str, Any] = {}
+    for priority, name in enumerate(names, start=1):
+        tiers[name] = {
+            "priority": priority,
+            "guaranteed_share": draw(st.sampled_from([0.0, 0.05, 0.25, 1 / 3])),
+            "weight": draw(st.sampled_from([1.0, 2.0, 3.0])),
+            "limits": draw(st.lists(LIMITS, max_size=2, unique_by=lambda limit: limit["rate"])),
+            "max_concurrency": draw(st.sampled_from([0, 0, 1, 3])),
+        }
+    limited = draw(st.sampled_from([False, False, False, True]))
+    of_domain = [draw(LIMITS)] if limited else []
+    return Policy.model_validate(
+        {
+            "default_tier": names[-1],
+            "tiers": tiers,
+            "domains": {"embedding": of_domain},
+            "time_zone": draw(st.sampled_from(["UTC", "Europe/Madrid"])),
+        }
+    )
+
+
+class History:
+    """Does each verb on both sides and compares what they say, then all that is stored."""
+
+    def __init__(self, redis: Redis, policy: Policy) -> None:
+        self.world = World(redis, policy)
+        self.tiers = policy.names()
+        self.oracle = Oracle(policy.compile(self.world.domain), self.world.now)
+        self.owned: dict[str, tuple[str, Claimed]] = {}
+        self.stale: list[tuple[str, Claimed]] = []
+        self.count = 0
+
+    async def run(self, steps: list[tuple[Any, ...]]) -> None:
+        for worker in ("w1", "w2"):
+            await self.extend(worker, True)
+        for verb, *arguments in steps:
+            await getattr(self, verb)(*arguments)
+            picture = Picture(await self.world.snapshot())
+            picture.check_laws()
+            picture.check_against(self.oracle)
+
+    async def enqueue(
+        self, tenant: str, tier: int, count: int, due_in: int, deadline_in: int, unique: str, again: bool
+    ) -> None:
+        due_ms = self.world.now + due_in if due_in else 0
+        deadline_ms = self.world.now + deadline_in if deadline_in else 0
+        name = self.tiers[tier % len(self.tiers)]
+        actions = []
+        for _ in range(count):
+            self.count += 0 if again and self.count else 1
+            action_id = f"x{self.count:03}"
+            actions.append(NewAction(action_id, "a.b", tenant, name, b"{}", due_ms, deadline_ms, "*", unique))
+        said = await self.world.enqueue(*actions)
+        assert [reply.existing_id for reply in said] == [self.oracle.enqueue(action) for action in actions]
+
+    async def claim(self, worker: str, slots: int) -> None:
+        claim = await self.world.claim(worker, slots)
+        expected = self.oracle.claim(worker, slots)
+        assert claim.lost == expected.lost
+        if claim.lost:
+            await self.extend(worker, True)
+        assert sorted((action.action_id, action.attempt) for action in claim.actions) == sorted(
+            (action.action_id, action.attempt) for action in expected.actions
+        )
+        if expected.more and len(claim.actions) < slots:
+            assert claim.more or claim.next_due_ms  # only a limit of the whole domain may be in the way
+        if not claim.more and len(claim.actions) < slots:
+            assert claim.next_due_ms == expected.next_due_ms
+        for action in claim.actions:
+            assert action.expired == (0 < action.deadline_ms <= self.world.now)
+            self.owned[action.action_id] = (worker, action)
+            event("expired" if action.expired else "started" if action.attempt == 1 else "started again")
+
+    async def finish(self, numbers: list[int], outcome: Outcome, delay: int) -> None:
+        due_ms = self.world.now + delay
+        for worker, action in self._some_owned(numbers):
+            finishes = [Finish(action, outcome, b"done", due_ms)]
+            said = await self.world.engine.finish(self.world.domain, worker, finishes)
+            assert said == [self.oracle.finish(worker, action.action_id, outcome, due_ms)]
+            self._forget(worker, action)
+
+    async def release(self, numbers: list[int]) -> None:
+        for worker, action in self._some_owned(numbers):
+            given = await self.world.engine.release(self.world.domain, worker, [action])
+            assert given == self.oracle.release(worker, action.action_id)
+            self._forget(worker, action)
+
+    async def late_finish(self, number: int) -> None:
+        """Claims of the past: released, reclaimed or finished already. Nothing may happen."""
+        if self.stale:
+            worker, action = self.stale[number % len(self.stale)]
+            before = await self.world.snapshot()
+            assert await self.world.finish(action, worker=worker) == [False]
+            assert await self.world.snapshot() == before
+
+    async def cancel(self, number: int) -> None:
+        alive = sorted(self.oracle.alive) or ["x000"]
+        name = alive[number % len(alive)]
+        said = self.oracle.cancel(name)
+        assert await self.world.cancel(name) == [said]
+        event(f"cancel: {said}")
+
+    async def extend(self, worker: str, register: bool) -> None:
+        extended = await self.world.engine.extend(self.world.domain, worker, register=register)
+        assert extended.held == self.oracle.extend(worker, register=register)
+        if extended.held:
+            assert set(extended.cancelled) == self.oracle.workers[worker].cancelling
+
+    async def promote(self) -> None:
+        assert (await self.world.engine.promote(self.world.domain)).moved == self.oracle.promote()
+
+    async def reclaim(self) -> None:
+        before = set(self.oracle.workers)
+        assert tuple(await self.world.engine.reclaim(self.world.domain)) == self.oracle.reclaim()
+        dead = before - set(self.oracle.workers)
+        for worker, action in [pair for pair in self.owned.values() if pair[0] in dead]:
+            self._forget(worker, action)
+            event("reclaimed")
+
+    async def advance(self, ms: int) -> None:
+        self.world.clock.advance(ms)
+        self.oracle.advance(ms)
+
+    def _some_owned(self, numbers: list[int]) -> list[tuple[str, Claimed]]:
+        names = sorted(self.owned)
+        chosen = {names[number % len(names)] for number in numbers} if names else set()
+        return [self.owned[name] for name in sorted(chosen)]
+
+    def _forget(self, worker: str, action: Claimed) -> None:
+        del self.owned[action.action_id]
+        self.stale.append((worker, action))
+
+    async def drain(self) -> None:
+        """Whatever happened: everything alive can be brought to an end, and then nothing is left."""
+        await self.world.worker("w9")
+        for _ in range(1_000):
+            for worker, action in list(self.owned.values()):
+                if not (await self.world.finish(action, worker=worker))[0]:
+                    event("lost to reclaim")
+                self._forget(worker, action)
+            await self.world.engine.promote(self.world.domain)
+            while (await self.world.engine.reclaim(self.world.domain)).workers:
+                pass
+            await self.world.worker("w9")
+            claim = await self.world.claim("w9", 50)
+            self.owned = {action.action_id: ("w9", action) for action in claim.actions}
+            if not claim.actions and not claim.more:
+                if not claim.next_due_ms:
+                    break
+                self.world.clock.set(max(claim.next_due_ms, self.world.now))
+        left = await self.world.unfinished()
+        assert not {name for name in left if not name.startswith(("resp:", "tags:", "mailbox:"))}, left
+
+
+async def _run(url: str, policy: Policy, steps: list[tuple[Any, ...]]) -> None:
+    redis = Redis.from_url(url, protocol=2, socket_timeout=10, retry=Retry(NoBackoff(), 0))
+    async with redis:
+        await redis.flushdb()
+        history = History(redis, policy)
+        await history.run(steps)
+        await history.drain()
+
+
+@pytest.mark.timeout(7200 if NIGHTLY else 120)
+def test_the_server_does_what_the_oracle_says(redis_url: str) -> None:
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        suppress_health_check=[
+            HealthCheck.too_slow,
+            HealthCheck.data_too_large,
+            HealthCheck.large_base_example,
+        ],
+    )
+    @given(policy=policies(), steps=st.lists(STEP, min_size=STEPS, max_size=STEPS))
+    def same(policy: Policy, steps: list[tuple[Any, ...]]) -> None:
+        asyncio.run(_run(redis_url, policy, steps))
+
+    same()
+
+
+def test_unknown_is_what_the_oracle_says_of_an_id_it_never_saw() -> None:
+    oracle = Oracle(Policy.parse('default_tier="t"\n[tiers.t]\npriority=1').compile("d"), 0)
+    assert oracle.state("x") is State.UNKNOWN

@@ -1,0 +1,101 @@
+"""A server at its memory limit refuses new work; everything that ends work still goes through."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from redis.exceptions import OutOfMemoryError
+
+from scheduler import Outcome
+from tests.scheduler.world import MINUTE, NOW, World, ids, new, some
+
+
+@asynccontextmanager
+async def no_memory(world: World) -> AsyncIterator[None]:
+    kept = (await world.redis.config_get("maxmemory-policy"))["maxmemory-policy"]
+    await world.redis.config_set("maxmemory-policy", "noeviction")
+    await world.redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(OutOfMemoryError):
+            await world.redis.set("x", "y")
+        yield
+    finally:
+        await world.redis.config_set("maxmemory", 0)
+        await world.redis.config_set("maxmemory-policy", kept)
+
+
+@pytest.mark.parametrize("more", [{}, {"unique_key": "u"}, {"due_ms": NOW + 5}])
+async def test_enqueue_is_refused_and_writes_nothing(world: World, more: dict[str, Any]) -> None:
+    await world.enqueue(new("x0"))
+    before = await world.snapshot()
+    async with no_memory(world):
+        with pytest.raises(OutOfMemoryError):
+            await world.enqueue(new("x1", **more), new("x2", tenant="b"))
+        with pytest.raises(OutOfMemoryError):
+            await world.enqueue(new("x3", tenant="b"))
+        assert await world.snapshot() == before
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+async def test_finish(world: World, outcome: Outcome) -> None:
+    await world.enqueue(new("x1", reply_to="c1", unique_key="u"))
+    claim = await world.claim()
+    async with no_memory(world):
+        assert await world.finish(*claim.actions, outcome=outcome, response=b"r", due_ms=NOW + 5) == [True]
+        picture = await world.snapshot()
+    assert "owned:w1" not in picture
+    if outcome in (Outcome.RETRY, Outcome.SNOOZED):
+        assert picture["scheduled"] == {"x1": NOW + 5}
+    else:
+        assert (picture["resp:x1"], picture["notify:c1"]) == (["r"], ["x1\nr"])
+        assert picture.keys().isdisjoint({"actions", "unique_holders"})
+
+
+async def test_a_full_server_is_worked_empty(world: World) -> None:
+    """Ready, due, held and owned work goes on being claimed and finished, leases are prolonged."""
+    await world.enqueue(*some(3), *some(5, "held", "free"), new("late", due_ms=NOW + 9))
+    first = await world.claim()
+    async with no_memory(world):
+        assert (await world.engine.extend(world.domain, "w1")).held
+        assert (await world.engine.extend(world.domain, "w2", register=True)).held
+        await world.engine.release(world.domain, "w1", first.actions[:2])
+        await world.finish(*first.actions[2:])
+        world.clock.advance(MINUTE + 1)
+        done: list[str] = []
+        while (claim := await world.claim("w2", 2)).actions:
+            done += ids(claim.actions)
+            assert all(await world.finish(*claim.actions, worker="w2", response=b"r"))
+        assert sorted(done) == ["acme-0", "acme-1", "held-3", "held-4", "late"]
+        assert await world.claim("w2") == ([], 0, False, False)
+    assert await world.unfinished() == {}
+
+
+async def test_maintenance(world: World) -> None:
+    await world.worker("w2")
+    await world.enqueue(*some(3), new("late", due_ms=NOW + 9))
+    await world.claim(slots=2)
+    world.clock.advance(MINUTE)
+    await world.worker("w2")
+    async with no_memory(world):
+        assert (await world.engine.promote(world.domain)).moved == 1
+        assert await world.engine.reclaim(world.domain) == (1, 2)
+        assert await world.cancel("acme-0", "late") == ["cancelled", "cancelled"]
+        assert await world.claim_ids("w2") == ["acme-1", "acme-2"]
+
+
+async def test_a_lease_that_ended_unnoticed(world: World) -> None:
+    await world.enqueue(new("x1"))
+    world.clock.advance(MINUTE)
+    async with no_memory(world):
+        assert await world.claim_ids() == ["x1"]
+
+
+async def test_cancelling_a_running_action(world: World) -> None:
+    await world.enqueue(new("x1"))
+    await world.claim()
+    async with no_memory(world):
+        assert await world.cancel("x1") == ["running"]
+    assert await world.mailbox("w1") == ["cancel x1"]

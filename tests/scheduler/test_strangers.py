@@ -1,0 +1,170 @@
+"""Somebody else writes to, or deletes, what is ours: one tenant may suffer, the others do not notice."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from scheduler import Outcome
+from tests.scheduler.world import MINUTE, NOW, World, ids, new, some
+
+FOREIGN: list[dict[str, str]] = [
+    {"foo": "bar"},
+    {"data": "{}"},
+    {"head": "v1 x", "data": "{}"},
+    {"head": "v9 x 0 a.b 1 - -", "data": "{}"},
+    {"head": "v1 x 0 a.b 1 - -", "data": "{}", "more": "1"},
+    {"data": "{}", "head": "v1 x 0 a.b 1 - -"},
+    {"\xff": "\x00"},
+]
+
+
+@pytest.mark.parametrize("fields", FOREIGN)
+async def test_a_malformed_entry_is_a_dead_letter(world: World, fields: dict[str, str]) -> None:
+    await world.enqueue(new("x1"))
+    await world.redis.xadd(world.stream(), fields)
+    await world.enqueue(new("x2"))
+    taken = [await world.claim_ids(slots=1) for _ in range(4)]
+    assert taken in ([["x1"], [], ["x2"], []], [["x1"], ["x2"], [], []])
+    picture = await world.snapshot()
+    [letter] = picture["dead:acme"]
+    assert letter["reason"] == "malformed entry: not written by enqueue"
+    assert json.loads(letter["data"]) == [part for pair in fields.items() for part in pair]
+    assert picture["dead_tenants"] == {"acme": NOW}
+    assert picture["counters"]["enterprise:dead"] == "1"
+    assert picture["stream acme:enterprise"] == {"entries": ["x1", "x2"], "running": {"x1": 1, "x2": 1}}
+
+
+async def test_a_claim_that_met_a_stranger_says_that_there_is_more(world: World) -> None:
+    """No slot may wait beside a startable action because a stranger's entry filled the plan."""
+    await world.redis.xadd(world.stream(), {"foo": "bar"})
+    await world.redis.xgroup_create(world.stream(), "workers", "0")
+    await world.enqueue(new("x1"))
+    claim = await world.claim(slots=5)
+    assert (ids(claim.actions), claim.more) == ([], True)
+    assert await world.claim_ids(slots=5) == ["x1"]
+
+
+async def test_a_stream_made_again_without_its_group(world: World) -> None:
+    await world.enqueue(*some(2), new("other", tenant="b"))
+    await world.redis.delete(world.stream())
+    await world.redis.xadd(world.stream(), {"foo": "bar"})
+    assert "other" in await world.claim_ids()
+    assert await world.claim_ids() == []
+    picture = await world.snapshot()
+    assert "waiting" not in picture
+    assert "stream acme:enterprise" not in picture
+    assert len(picture["dead:acme"]) == 1
+
+
+async def test_deleted_entries(world: World) -> None:
+    await world.enqueue(*some(3))
+    [first, *_] = await world.redis.xrange(world.stream())
+    await world.redis.xdel(world.stream(), first[0])
+    assert await world.claim_ids() == ["acme-1", "acme-2"]
+    picture = await world.snapshot()
+    assert "waiting" not in picture
+    assert "ready:enterprise" not in picture
+
+
+async def test_a_deleted_entry_in_the_middle_of_small_claims(world: World) -> None:
+    await world.enqueue(*some(4))
+    second = (await world.redis.xrange(world.stream()))[1]
+    await world.redis.xdel(world.stream(), second[0])
+    taken = [await world.claim_ids(slots=1) for _ in range(5)]
+    assert taken == [["acme-0"], ["acme-2"], ["acme-3"], [], []]
+    assert "waiting" not in await world.snapshot()
+
+
+async def test_a_deleted_stream(world: World) -> None:
+    await world.enqueue(*some(3), new("other", tenant="b"))
+    await world.redis.delete(world.stream())
+    assert await world.claim_ids() == ["other"]
+    assert "waiting" not in await world.snapshot()
+    await world.enqueue(new("again"))
+    assert await world.claim_ids() == ["again"]
+
+
+async def test_a_deleted_stream_with_returned_entries(world: World) -> None:
+    await world.enqueue(*some(3), new("other", tenant="b"))
+    await world.engine.release(world.domain, "w1", (await world.claim()).actions)
+    await world.redis.delete(world.stream())
+    taken = await world.claim_ids()
+    taken += await world.claim_ids()
+    assert taken == ["other"]
+    picture = await world.snapshot()
+    assert picture.keys().isdisjoint(
+        {"waiting", "returned_count", "returned:acme:enterprise", "ready:enterprise"}
+    )
+
+
+async def test_a_deleted_returned_entry(world: World) -> None:
+    await world.enqueue(*some(3))
+    await world.engine.release(world.domain, "w1", (await world.claim()).actions)
+    [first, *_] = await world.redis.xrange(world.stream())
+    await world.redis.xdel(world.stream(), first[0])
+    taken = await world.claim_ids()
+    taken += await world.claim_ids()
+    assert taken == ["acme-1", "acme-2"]
+    picture = await world.snapshot()
+    assert picture.keys().isdisjoint({"waiting", "returned_count", "ready:enterprise"})
+    assert picture["stream acme:enterprise"]["running"] == {"acme-1": 1, "acme-2": 1}
+
+
+@pytest.mark.parametrize("returned", [False, True])
+async def test_another_type_under_a_streams_name(world: World, returned: bool) -> None:
+    await world.enqueue(*some(2), new("other", tenant="b"))
+    if returned:
+        await world.engine.release(world.domain, "w1", (await world.claim()).actions)
+    await world.redis.set(world.stream(), "mine")
+    assert await world.claim_ids() == ["other"]
+    await world.claim()
+    assert "waiting" not in await world.snapshot()
+    assert await world.redis.get(world.stream()) == b"mine"
+
+
+async def test_another_type_where_a_delayed_action_should_go(world: World) -> None:
+    await world.enqueue(new("x1", due_ms=NOW + 5), new("other", tenant="b", due_ms=NOW + 5))
+    await world.redis.set(world.stream(), "mine")
+    world.clock.advance(5)
+    assert await world.claim_ids() == ["other"]
+    picture = await world.snapshot()
+    assert picture["dead:acme"][0]["reason"] == "the key embedding:acme:enterprise is not a stream"
+    assert picture["dead:acme"][0]["data"] == '{"id":"x1"}'
+    assert picture.keys().isdisjoint({"scheduled", "delayed"})
+    assert set(picture["actions"]) == {"other"}
+
+
+@pytest.mark.parametrize("replacement", [None, "mine"])
+async def test_finish_of_an_action_whose_stream_is_gone(world: World, replacement: str | None) -> None:
+    await world.enqueue(new("x1", reply_to="*"), new("other", tenant="b", reply_to="*"))
+    claim = await world.claim()
+    await world.redis.delete(world.stream())
+    if replacement:
+        await world.redis.set(world.stream(), replacement)
+    assert await world.finish(*claim.actions, response=b"r") == [True, True]
+    picture = await world.snapshot()
+    assert (picture["resp:x1"], picture["resp:other"]) == (["r"], ["r"])
+    assert picture.keys().isdisjoint({"owned:w1", "actions"})
+
+
+@pytest.mark.parametrize("way", ["retry", "dead", "release", "reclaim"])
+async def test_an_owned_action_whose_stream_is_gone(world: World, way: str) -> None:
+    """It cannot run again: it is a dead letter, and the others go their way."""
+    await world.enqueue(new("x1"), new("other", tenant="b"))
+    claim = await world.claim()
+    await world.redis.delete(world.stream())
+    if way == "release":
+        assert await world.engine.release(world.domain, "w1", claim.actions) == 2
+    elif way == "reclaim":
+        world.clock.advance(MINUTE)
+        assert await world.engine.reclaim(world.domain) == (1, 2)
+        await world.worker("w1")
+    else:
+        assert await world.finish(*claim.actions, outcome=Outcome(way), due_ms=NOW) == [True, True]
+    picture = await world.snapshot()
+    assert len(picture["dead:acme"]) == 1
+    assert way == "dead" or "x1" in picture["dead:acme"][0]["reason"]
+    assert "x1" not in picture.get("actions", {})
+    assert await world.claim_ids() == ([] if way == "dead" else ["other"])

@@ -1,0 +1,147 @@
+"""The policy file: what is refused, in words that name file, key and the nearest valid key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scheduler import Policy, PolicyError, TierPolicy, UnknownTierError
+from scheduler.limits import Limit, Strategy
+from scheduler.tiers import LimitRule
+
+SHIPPED = Path(__file__).parents[2] / "config" / "tiers.toml"
+TWO = 'default_tier = "a"\n[tiers.a]\npriority = 1\n[tiers.b]\npriority = 2\n'
+
+REFUSED = {
+    "": ["tiers.toml: default_tier", "tiers.toml: tiers", "required"],
+    "default_tier": ["tiers.toml: not valid TOML"],
+    'default_tier = "a"\n[tiers]': ["tiers"],
+    'default_teir = "a"\n' + TWO: ["unknown key 'default_teir', did you mean 'default_tier'?"],
+    TWO + "wieght = 2": ["unknown key 'tiers.b.wieght', did you mean 'weight'?"],
+    TWO + "zzz = 2": ["unknown key 'tiers.b.zzz'"],
+    TWO + '[[tiers.b.limits]]\nrate = "1/day"\nstrategie = "calendar"': [
+        "strategie",
+        "did you mean 'strategy'?",
+    ],
+    TWO.replace('"a"', '"aa"'): ["default_tier 'aa' is not a tier, did you mean 'a'?"],
+    TWO.replace("priority = 2", "priority = 1"): ["two tiers have the same priority"],
+    TWO.replace("priority = 2", "priority = 0"): ["tiers.b.priority", "greater than or equal to 1"],
+    TWO.replace("priority = 2", 'priority = "first"'): ["tiers.b.priority"],
+    TWO + "guaranteed_share = 0.6\n[tiers.c]\npriority=3\nguaranteed_share=0.5": [
+        "adds up to 1.1; at most 1"
+    ],
+    TWO + "guaranteed_share = 1.5": ["tiers.b.guaranteed_share"],
+    TWO + "weight = 0": ["tiers.b.weight"],
+    TWO + "timeout = 0": ["tiers.b.timeout"],
+    TWO + "max_concurrency = -1": ["tiers.b.max_concurrency"],
+    TWO + 'fair_by = "luck"': ["tiers.b.fair_by", "count", "run_time"],
+    TWO + 'limits = ["ten per minute"]': ["tiers.b.limits.0.rate", "ten per minute"],
+    TWO + 'limits = ["10/fortnight"]': ["tiers.b.limits.0.rate", "10/fortnight"],
+    TWO + 'limits = ["1/minute; 2/day"]': ["holds 2 rates; write one per list item"],
+    TWO + 'limits = ["0/minute"]': ["would hold every action for ever; pause the tenant instead"],
+    TWO + 'limits = "10/minute"': ["tiers.b.limits"],
+    TWO + '[[tiers.b.limits]]\nrate="1/minute"\nstrategy="magic"': ["strategy", "moving-window", "calendar"],
+    TWO + '[[tiers.b.limits]]\nrate="1/minute"\nstrategy="calendar"': ["needs a day, month or year"],
+    TWO + 'limits = ["20000/minute"]': ["at most 10000", "sliding-window-counter"],
+    'time_zone = "Madrid"\n' + TWO: ["time_zone", "unknown time zone 'Madrid'", "Europe/Madrid"],
+    'time_zone = "../etc/passwd"\n' + TWO: ["unknown time zone"],
+    TWO + '[domains]\nembedding = ["0/day"]': ["domains.embedding.0.rate", "pause the tenant"],
+    TWO + "[tiers.b.domains.embedding]\nwieght = 2": [
+        "tiers.b.domains.embedding",
+        "wieght",
+        "did you mean 'weight'?",
+    ],
+    TWO + "[tiers.b.domains.embedding]\nweight = 0": ["tiers.b.domains.embedding", "weight"],
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "tiers.toml"
+    file.write_text(text)
+    with pytest.raises(PolicyError) as error:
+        Policy.load(file)
+    for words in (str(file), *REFUSED[text]):
+        assert words.replace("tiers.toml: ", "") in str(error.value)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=r"none\.toml: cannot be read: No such file"):
+        Policy.load(tmp_path / "none.toml")
+
+
+def test_shares_are_added_up_as_they_are_in_a_domain() -> None:
+    text = 'default_tier="a"\n[tiers.a]\npriority=1\nguaranteed_share=0.7\n[tiers.b]\npriority=2\n'
+    Policy.parse(text)
+    with pytest.raises(PolicyError, match=r"adds up to 1\.2"):
+        Policy.parse(text + "[tiers.b.domains.embedding]\nguaranteed_share=0.5\n")
+
+
+def test_the_shipped_policy() -> None:
+    policy = Policy.load(SHIPPED)
+    assert policy.names() == ["enterprise", "professional", "advance", "free"]
+    assert [policy.tier(name).timeout for name in policy.names()] == [300, 120, 60, 30]
+    limits = {name: [rule.rate for rule in policy.tier(name).limits] for name in policy.names()}
+    assert limits == {
+        "enterprise": [],
+        "professional": ["200/minute", "10000/day"],
+        "advance": ["50/minute", "1000/day"],
+        "free": ["10/minute", "100/day"],
+    }
+
+
+def test_an_unknown_tier() -> None:
+    with pytest.raises(UnknownTierError, match="unknown tier 'freee', did you mean 'free'"):
+        Policy.load(SHIPPED).tier("freee")
+
+
+def test_overrides_of_a_domain() -> None:
+    policy = Policy.parse(TWO + "weight = 3.0\ntimeout = 9\n[tiers.b.domains.embedding]\nweight = 4\n")
+    assert (policy.tier("b").weight, policy.tier("b", "query").weight) == (3, 3)
+    assert (policy.tier("b", "embedding").weight, policy.tier("b", "embedding").timeout) == (4, 9)
+
+
+@pytest.mark.parametrize(
+    ("rule", "limit"),
+    [
+        ("10/minute", Limit("10/minute", Strategy.MOVING_WINDOW, 10, 60_000)),
+        ("10 per 5 minute", Limit("10/5 minute", Strategy.MOVING_WINDOW, 10, 300_000)),
+        ("7/day", Limit("7/day", Strategy.CALENDAR, 7, 86_400_000, "1 day UTC")),
+        ("7/2 month", Limit("7/2 month", Strategy.CALENDAR, 7, 2 * 2_592_000_000, "2 month UTC")),
+        (("7/day", "moving-window"), Limit("7/day", Strategy.MOVING_WINDOW, 7, 86_400_000)),
+        (("9/hour", "fixed-window"), Limit("9/hour", Strategy.FIXED_WINDOW, 9, 3_600_000)),
+    ],
+)
+def test_limits_compile(rule: str | tuple[str, str], limit: Limit) -> None:
+    rate, strategy = (rule, None) if isinstance(rule, str) else rule
+    assert LimitRule.model_validate({"rate": rate, "strategy": strategy}).compile("UTC") == limit
+
+
+def test_what_the_scripts_get() -> None:
+    policy = Policy.parse(
+        'default_tier="b"\ntime_zone="Europe/Madrid"\n[tiers.b]\npriority=2\nlimits=["5/day"]\n'
+        '[tiers.a]\npriority=1\nguaranteed_share=0.333333\nfair_by="run_time"\nmax_concurrency=3\nweight=2\n'
+        '[domains]\nembedding=["9/minute"]\n'
+    )
+    assert json.loads(policy.compile("embedding").to_json()) == {
+        "tiers": [
+            {"name": "a", "share": 333333, "weight": 2, "limits": [], "concurrency": 3, "by_run_time": True},
+            {
+                "name": "b",
+                "share": 0,
+                "weight": 1,
+                "limits": [["5/day", "calendar", 5, 86_400_000, "1 day Europe/Madrid"]],
+                "concurrency": 0,
+                "by_run_time": False,
+            },
+        ],
+        "limits": [["9/minute", "moving-window", 9, 60_000, ""]],
+        "periods": ["1 day Europe/Madrid"],
+    }
+    assert json.loads(policy.compile("query").to_json())["limits"] == []
+
+
+def test_a_tier_by_itself() -> None:
+    assert TierPolicy(priority=1).for_domain("any") == TierPolicy(priority=1)
