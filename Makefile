@@ -17,7 +17,7 @@ OVERLAY_TESTS ?= tests/scheduler tests/nooble_tasks
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-main test-installed check fix bench faults constraints clean
+.PHONY: help demo test test-main test-installed test-servers check fix bench faults constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,7 +25,7 @@ help: ## show this list
 demo: $(READY) ## run the whole system on real input for about a minute (ARGS=... for nooble demo)
 	@$(BIN)/nooble demo $(ARGS)
 
-test: test-main test-installed ## run all tests, then engine and library again as installed today
+test: test-main test-installed test-servers ## run all tests, then again as installed today and on other servers
 
 test-main: $(READY) ## run all tests with the pinned packages (ARGS='-k name' selects)
 	$(BIN)/python -m pytest -q $(ARGS)
@@ -35,6 +35,12 @@ test-installed: $(OVERLAY_READY) ## run the tests of engine and library on the b
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation --target $(OVERLAY) .
 	NOOBLE_TEST_OVERLAY=$(abspath $(OVERLAY)) PYTHONPATH=$(abspath $(OVERLAY)) \
 		$(BIN)/pytest -q -o pythonpath= -p no:cacheprovider $(OVERLAY_TESTS) $(ARGS)
+
+test-servers: $(READY) ## run the engine's tests on every other kind of server found here
+	@for source in $$($(BIN)/python -c 'from nooble_tasks.embedded_binaries import candidates; \
+		print(*(found.source for found in candidates()[1:]))'); do \
+		echo "the engine on the server from $$source"; \
+		NOOBLE_TEST_SERVER=$$source $(BIN)/python -m pytest -q -p no:cacheprovider tests/scheduler $(ARGS) || exit 1; done
 
 check: $(READY) ## lint, format, types, layers
 	$(BIN)/ruff check .

@@ -22,6 +22,11 @@ A claim of many slots serves a tenant ``quantum(slots)`` times in a row before i
 tag, as deficit round robin does (Shreedhar and Varghese, SIGCOMM 1995): fewer streams to read, and two
 tenants with work never differ by more than one quantum.
 
+With ``fair_by = "run_time"`` a start is charged its expected run time instead of one unit: the moving
+average of the tenant's attempts of that type (of the tier's, while the tenant has none), in microseconds.
+When the attempt ends the tag moves by the difference to what it took, so that running work counts while it
+runs and a tenant with long actions gets its share of worker seconds, not of starts.
+
 **Limits** are asked before a tenant is served and charged for what started, all or nothing. A tenant with
 nothing allowed is *held*: it leaves the index until the time its limit frees, and costs the others nothing.
 
@@ -39,12 +44,18 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from .calendar import period_at
-from .limits import Limit, allowance, spend
+from .limits import Limit, allowance, spend, worthless_at
 from .model import State
 from .tiers import CompiledTier
 
 ONE_START = 1_000_000
 """One start at weight 1 in virtual time; also one whole start of a tier's credit."""
+
+UNKNOWN_RUN_TIME_US = 100_000
+"""What an attempt is expected to take before anything of its tier has ended."""
+
+ESTIMATES_KEPT_MS = 3_600_000
+TYPES_KEPT = 32
 
 
 def quantum(slots: int) -> int:
@@ -59,6 +70,7 @@ class Action:
     action_id: str
     tenant: str
     tier: str
+    action_type: str = ""
     due_ms: int = 0
     deadline_ms: int = 0
     unique_key: str = ""
@@ -66,6 +78,7 @@ class Action:
     attempt: int = 0
     state: State = State.READY
     worker: str = ""
+    charge: int = 0
 
 
 @dataclass(eq=False)
@@ -85,6 +98,9 @@ class Line:
     held_until: float | None = None
     held_why: str = ""
     states: dict[str, Any] = field(default_factory=dict)
+    estimates: dict[str, int] = field(default_factory=dict)
+    forget_at_ms: int = 0
+    planned_charge: int = 0
     allowed: int | None = None
     planned: int = 0
 
@@ -106,6 +122,14 @@ class Line:
     def remove(self, action: Action) -> None:
         """Remove one that will never start."""
         (self.returned if action in self.returned else self.new).remove(action)
+
+
+def learn(estimates: dict[str, int], action_type: str, run_time_us: int) -> None:
+    """Move the average of a type by a quarter of the difference; the first measurement is the average."""
+    if action_type in estimates:
+        estimates[action_type] += (run_time_us - estimates[action_type]) // 4
+    elif len(estimates) <= TYPES_KEPT:
+        estimates[action_type] = run_time_us
 
 
 class Binding(NamedTuple):
@@ -143,8 +167,39 @@ class Tier:
         self.lines: dict[str, Line] = {}
         self.virtual_time = 0
         self.credit = 0
-        self.charge = math.floor(ONE_START / policy.weight)
+        self.by_run_time = policy.fair_by == "run_time"
+        self.estimates: dict[str, int] = {}
+        self.forget_at_ms = 0
         self.turn: Line | None = None
+
+    def charge_for(self, run_time_us: int) -> int:
+        """What an attempt of that length costs in virtual time."""
+        return max(1, math.floor(run_time_us / self.policy.weight))
+
+    def charge_of(self, line: Line, action_type: str = "") -> int:
+        """What a start of that type is charged; without a type, what the next one will probably be."""
+        if not self.by_run_time:
+            return math.floor(ONE_START / self.policy.weight)
+        own, all_ = line.estimates, self.estimates
+        for known in (own.get(action_type), all_.get(action_type), own.get(""), all_.get("")):
+            if known is not None:
+                return self.charge_for(known)
+        return self.charge_for(UNKNOWN_RUN_TIME_US)
+
+    def correct(self, line: Line, delta: int) -> None:
+        """Move a tag. Where virtual time has passed it, what was used beyond its charge counts from now."""
+        if line.ready:
+            line.tag += delta
+        elif line.tag > self.virtual_time or delta > 0:
+            line.tag = max(line.tag, self.virtual_time) + delta
+
+    def measured(self, line: Line, action_type: str, run_time_us: int, now_ms: int) -> None:
+        """Learn from an attempt that has ended."""
+        for estimates in (line.estimates, self.estimates):
+            learn(estimates, "", run_time_us)
+            learn(estimates, action_type, run_time_us)
+        line.forget_at_ms = max(line.forget_at_ms, now_ms + ESTIMATES_KEPT_MS)
+        self.forget_at_ms = max(self.forget_at_ms, now_ms + ESTIMATES_KEPT_MS)
 
     def line(self, tenant: str) -> Line:
         """The tenant's line, empty when it is new."""
@@ -196,17 +251,33 @@ class Tier:
         starts_of: dict[str, int] = {}
         for line in touched:
             actions = line.take(line.planned)
-            starts = sum(1 for action in actions if not 0 < action.deadline_ms <= now_ms)
+            starting = [action for action in actions if not 0 < action.deadline_ms <= now_ms]
+            starts = len(starting)
             line.running += len(actions)
-            line.tag -= (len(actions) - starts) * self.charge
+            line.tag -= len(actions) * line.planned_charge
+            for action in actions:
+                action.charge = self.charge_of(line, action.action_type) if action in starting else 0
+                line.tag += action.charge
             if starts:
-                self.virtual_time = max(self.virtual_time, line.tag - self.charge)
+                self.virtual_time = max(self.virtual_time, line.tag - starting[-1].charge)
                 charge(self.policy.limits, line.states, now_ms, starts)
+                self._keep_usage(line, now_ms)
             starts_of[line.tenant] = starts
             handed += actions
             all_starts += starts
         self.leave(*[line for line in touched if not self._stays(line, starts_of[line.tenant], now_ms)])
         return handed, all_starts
+
+    def _keep_usage(self, line: Line, now_ms: int) -> None:
+        """Until when this tenant's usage says something, as far as its limits know."""
+        if self.policy.limits:
+            ends = [
+                worthless_at(
+                    limit, line.states[limit.name], period_at(limit.period, now_ms) if limit.period else None
+                )
+                for limit in self.policy.limits
+            ]
+            line.forget_at_ms = max(*ends, now_ms + ESTIMATES_KEPT_MS if line.estimates else 0)
 
     def _stays(self, line: Line, starts: int, now_ms: int) -> bool:
         """Does the tenant stay in the index? If not it is drained, or held and knows until when."""
@@ -248,6 +319,8 @@ def plan(tiers: list[Tier], slots: int, now_ms: int) -> None:
             return
         tier, line = chosen
         tier.turn = line
+        if not line.planned:
+            line.planned_charge = tier.charge_of(line)
         line.planned += 1
-        line.tag += tier.charge
+        line.tag += line.planned_charge
         tier.credit = max(tier.credit - ONE_START, 0)

@@ -75,6 +75,7 @@ class Oracle:
             action.action_id,
             action.tenant_id,
             action.tier,
+            action.action_type,
             action.due_ms,
             action.deadline_ms,
             action.unique_key,
@@ -105,7 +106,7 @@ class Oracle:
             return Prediction([], False, 0, lost=True)
         if worker.lease_until_ms < self.now_ms:
             worker.lease_until_ms = self.now_ms + self.lease_ms
-        self.promote()
+        self._make_due_ready()
         of_domain = binding(self.domain_limits, self.domain_states, self.now_ms, slots)
         if not of_domain.starts:
             return Prediction([], False, of_domain.free_at_ms)
@@ -126,7 +127,9 @@ class Oracle:
         more = any(self._startable(tier) for tier in tiers)
         return Prediction(handed, more, self._next_due())
 
-    def finish(self, worker_id: str, action_id: str, outcome: Outcome, due_ms: int = 0) -> bool:
+    def finish(
+        self, worker_id: str, action_id: str, outcome: Outcome, due_ms: int = 0, run_time_us: int = 0
+    ) -> bool:
         """Accepted, or refused because the worker does not own it."""
         worker = self.workers.get(worker_id)
         action = worker.owned.pop(action_id, None) if worker else None
@@ -135,6 +138,11 @@ class Oracle:
         worker.cancelling.discard(action_id)
         line = self._line(action)
         line.running -= 1
+        tier = self.tiers[action.tier]
+        if tier.by_run_time and outcome is not Outcome.EXPIRED:
+            if outcome is not Outcome.CANCELLED:
+                tier.measured(line, action.action_type, run_time_us, self.now_ms)
+            tier.correct(line, tier.charge_for(run_time_us) - action.charge)
         if outcome in (Outcome.RETRY, Outcome.SNOOZED):
             action.attempt -= outcome is Outcome.SNOOZED
             if due_ms > self.now_ms:
@@ -153,7 +161,10 @@ class Oracle:
         if not worker or not action:
             return False
         worker.cancelling.discard(action_id)
-        self._line(action).running -= 1
+        line, tier = self._line(action), self.tiers[action.tier]
+        line.running -= 1
+        if tier.by_run_time:
+            tier.correct(line, -action.charge)
         action.attempt -= 1
         self._give_back(action)
         self._end_concurrency_hold(action)
@@ -178,6 +189,17 @@ class Oracle:
         return "cancelled"
 
     def promote(self) -> int:
+        """Make due work ready, and forget usage that says nothing any more."""
+        moved = self._make_due_ready()
+        for tier in self.tiers.values():
+            if tier.forget_at_ms <= self.now_ms:
+                tier.estimates.clear()
+            for line in tier.lines.values():
+                if line.forget_at_ms <= self.now_ms:
+                    line.estimates.clear()
+        return moved
+
+    def _make_due_ready(self) -> int:
         """Due actions into their lines, holds that have ended out of the way; how many of both."""
         due = [a for a in self.alive.values() if a.state is State.SCHEDULED and a.due_ms <= self.now_ms]
         for action in sorted(due, key=lambda a: (a.due_ms, a.action_id)):

@@ -6,6 +6,7 @@
 --       periods: (name, start_ms, end_ms)* of the calendar periods that contain now_ms
 -- @include candidates
 -- @include promote
+-- @include run_time
 -- @include wake
 -- @include bury
 -- @include events
@@ -66,6 +67,10 @@ for i, tier in ipairs(policy.tiers) do
   tier.fresh, tier.next, tier.offset, tier.chunk, tier.exhausted = {}, 1, 0, 8, false
   tier.served, tier.first_served, tier.touched = {}, 1, {}
   tier.charge = math.floor(1000000 / tier.weight)
+  if tier.by_run_time then
+    local packed = redis.call('HGET', usage_key, '*:' .. tier.name)
+    tier.estimates = packed and cmsgpack.unpack(packed)['~'] or {}
+  end
 end
 
 -- A slot goes to the tier that is owed a whole start of its guaranteed share, else to the best priority.
@@ -97,7 +102,10 @@ local planned = 0
 while planned < slots do
   local tier, candidate = choose(slots - planned)
   if not tier then break end
-  candidate.charge = candidate.charge or tier.charge
+  if not candidate.charge then
+    candidate.charge = tier.by_run_time
+      and charge_for(estimate(candidate.states['~'] or {}, tier.estimates, ''), tier.weight) or tier.charge
+  end
   take(tier, candidate)
   if tier.credit > 0 then tier.credit = math.max(tier.credit - 1000000, 0) end
   planned = planned + 1
@@ -110,24 +118,33 @@ local token_prefix = token .. ' '
 
 -- Hand over one entry. Returns 1 for a start, 0 for one past its deadline (to be answered, not run), nil for
 -- something that `enqueue` did not write.
-local function hand_over(candidate, entry, fields_of_entry, attempt)
+local function hand_over(tier, candidate, entry, fields_of_entry, attempt)
   local id, deadline_ms, data = read_entry(fields_of_entry)
   if not id then
     bury(candidate.stream, now_ms, 'malformed entry: not written by enqueue', attempt,
       '', cjson.encode(fields_of_entry or {}))
-    local _, tier = split_stream(candidate.stream)
-    redis.call('HINCRBY', counters_key, tier .. ':dead', 1)
+    redis.call('HINCRBY', counters_key, tier.name .. ':dead', 1)
     return nil
   end
   local at = #owned
+  local is_start = deadline_ms == '0' or tonumber(deadline_ms) > now_ms
+  local suffix = candidate.owned_suffix
+  if tier.by_run_time then
+    local action_type = rest_of_head(fields_of_entry[2])
+    local charge = is_start
+      and charge_for(estimate(candidate.states['~'] or {}, tier.estimates, action_type), tier.weight) or 0
+    if is_start then candidate.last_charge = charge end
+    candidate.charged = candidate.charged + charge
+    suffix = ' ' .. charge .. ' ' .. tier.weight .. ' ' .. action_type
+  end
   owned[at + 1] = id
-  owned[at + 2] = candidate.owned_prefix .. entry .. ' ' .. attempt .. candidate.owned_suffix
+  owned[at + 2] = candidate.owned_prefix .. entry .. ' ' .. attempt .. suffix
   at = #reply
   reply[at + 1] = candidate.stream
   reply[at + 2] = attempt
   reply[at + 3] = fields_of_entry[2]
   reply[at + 4] = data
-  return (deadline_ms == '0' or tonumber(deadline_ms) > now_ms) and 1 or 0
+  return is_start and 1 or 0
 end
 
 local function read_returned(candidate, key, most, each)
@@ -162,8 +179,9 @@ local function start(tier, candidate)
   local key, starts, rejected, got = domain_tag .. candidate.stream, 0, {}, 0
   candidate.owned_prefix = token_prefix .. candidate.stream .. ' '
   candidate.owned_suffix = ' ' .. candidate.charge
+  candidate.charged, candidate.last_charge = 0, candidate.charge
   local function each(entry, entry_fields, attempt)
-    local is_start = hand_over(candidate, entry, entry_fields, attempt)
+    local is_start = hand_over(tier, candidate, entry, entry_fields, attempt)
     if is_start then
       starts, got = starts + is_start, got + 1
     else
@@ -192,8 +210,9 @@ local function start(tier, candidate)
     candidate.waiting = math.max(candidate.waiting - got, 0)
   end
   candidate.starts = starts
-  candidate.tag = candidate.tag - (candidate.take - starts) * candidate.charge
-  if starts > 0 then tier.virtual_time = math.max(tier.virtual_time, candidate.tag - candidate.charge) end
+  if not tier.by_run_time then candidate.charged = starts * candidate.charge end
+  candidate.tag = candidate.tag - candidate.take * candidate.charge + candidate.charged
+  if starts > 0 then tier.virtual_time = math.max(tier.virtual_time, candidate.tag - candidate.last_charge) end
   started = started + starts
 end
 
@@ -202,7 +221,9 @@ end
 local function settle_candidate(tier, candidate, index)
   local starts = candidate.starts or 0
   if starts > 0 and #tier.limits > 0 then
-    usage_due[#usage_due + 1] = spend(tier.limits, candidate.states, now_ms, periods, starts)
+    local worthless_at = spend(tier.limits, candidate.states, now_ms, periods, starts)
+    if candidate.states['~'] then worthless_at = math.max(worthless_at, now_ms + ESTIMATES_KEPT_MS) end
+    usage_due[#usage_due + 1] = worthless_at
     usage_due[#usage_due + 1] = candidate.stream
     usage[#usage + 1] = candidate.stream
     usage[#usage + 1] = cmsgpack.pack(candidate.states)

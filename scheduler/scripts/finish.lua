@@ -12,9 +12,11 @@
 -- @include bury
 -- @include events
 -- @include wake
+-- @include run_time
 -- REPLY: per item 1 (accepted) or 0 (not the owner any more)
 
 local SIZE = 9
+local RUN_TIME_IN_EVENT = '^outcome %d+ %S+ %S+ %S+ %S+ %d+ (%d+)'
 local ids = {}
 for i = items_at, #ARGV, SIZE do ids[#ids + 1] = ARGV[i] end
 local records = redis.call('HMGET', owned_prefix .. worker_id, unpack(ids))
@@ -23,7 +25,18 @@ local reply, streams, acknowledged, at_once = {}, {}, {}, {}
 
 -- First look at everything, then write. What is accepted stands in these, by the item's number.
 local stream_of, entry_of, attempt_of, fields_of = {}, {}, {}, {}
-local closed = {}
+local closed, measured, corrections = {}, {}, {}
+
+-- In a tier fair by run time: charge what it took instead of what was expected.
+local function measure(n, stream, outcome)
+  local charge, weight, action_type = parse_charge(records[n])
+  if not charge or outcome == 'expired' then return end
+  local run_time_us = tonumber(string.match(ARGV[items_at + (n - 1) * SIZE + 7], RUN_TIME_IN_EVENT) or 0)
+  local delta = charge_for(run_time_us, tonumber(weight)) - tonumber(charge)
+  corrections[stream] = (corrections[stream] or 0) + delta
+  if outcome ~= 'cancelled' then measured[#measured + 1] = {stream, action_type, run_time_us} end
+end
+
 for n, id in ipairs(ids) do
   reply[n] = 0
   if records[n] and not closed[id] then
@@ -33,6 +46,7 @@ for n, id in ipairs(ids) do
       local outcome = ARGV[at + 2]
       reply[n], closed[id], streams[stream] = 1, true, true
       stream_of[n], entry_of[n], attempt_of[n] = stream, entry, attempt
+      measure(n, stream, outcome)
       if outcome ~= 'retry' and outcome ~= 'snoozed' then group(acknowledged, stream, entry) end
       if outcome == 'dead' then
         local found = try('XRANGE', domain_tag .. stream, entry, entry)
@@ -106,6 +120,8 @@ end
 write_all('HDEL', owned_prefix .. worker_id, finished)
 write_all('SREM', cancelling_prefix .. worker_id, finished)
 write_settled(now_ms, duplicate_window_ms)
+if #measured > 0 then learn_all(now_ms, measured) end
+correct_tags(corrections)
 if next(at_once) then put_back(at_once) end
 -- A stream with nothing in it goes, together with its group; enqueue makes it again.
 for stream in pairs(acknowledged) do

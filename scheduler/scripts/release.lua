@@ -7,13 +7,14 @@
 -- @include returned
 -- @include bury
 -- @include wake
+-- @include run_time
 -- REPLY: how many were still owned and are back
 
 local ids = {}
 for i = items_at, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
 local records = redis.call('HMGET', owned_prefix .. worker_id, unpack(ids))
 
-local by_stream, given_back, freed = {}, {}, {}
+local by_stream, given_back, freed, refunds = {}, {}, {}, {}
 for n, id in ipairs(ids) do
   if records[n] then
     local token, stream, entry, attempt = parse_owned(records[n])
@@ -24,6 +25,8 @@ for n, id in ipairs(ids) do
         bury_lost(id, stream, now_ms, attempt)
       end
       freed[stream] = true
+      local charge = parse_charge(records[n])
+      if charge then refunds[stream] = (refunds[stream] or 0) - tonumber(charge) end
       given_back[#given_back + 1] = id
     end
   end
@@ -32,6 +35,7 @@ if #given_back == 0 then return 0 end
 
 write_all('HDEL', owned_prefix .. worker_id, given_back)
 write_all('SREM', cancelling_prefix .. worker_id, given_back)
+correct_tags(refunds)
 put_back(by_stream)
 end_concurrency_holds(freed)
 redis.call('ZREM', sleepers_key, worker_id) -- it gives work away: wake somebody else

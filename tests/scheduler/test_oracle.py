@@ -1,7 +1,7 @@
 """Random histories on the real server and on the oracle, compared after every step.
 
-NOOBLE_TEST_NIGHTLY=1 runs many and long ones; ``--hypothesis-seed`` repeats a run. A failing history is shrunk
-and printed as a list of verbs.
+NOOBLE_TEST_NIGHTLY=1 runs many and long ones; ``--hypothesis-seed`` repeats a run. A failing history is
+shrunk and printed as a list of verbs.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ VERBS: list[tuple[int, st.SearchStrategy[Any]]] = [
             st.sampled_from([0, 0, 0, 0, 700, 2 * MINUTE]),  # deadline in
             st.sampled_from([""] * 9 + ["u1"]),  # unique key
             st.sampled_from([False] * 9 + [True]),  # the last id once more
+            st.sampled_from(["a.b", "a.b", "a.long"]),
         ),
     ),
     (8, st.tuples(st.just("claim"), WORKERS, st.sampled_from([1, 2, 3, 5, 8, 25, 60]))),
@@ -56,6 +57,7 @@ VERBS: list[tuple[int, st.SearchStrategy[Any]]] = [
             st.lists(NUMBER, min_size=1, max_size=4),
             st.sampled_from([*Outcome, Outcome.COMPLETED, Outcome.COMPLETED, Outcome.RETRY, Outcome.SNOOZED]),
             st.sampled_from([0, 0, 300, MINUTE]),
+            st.sampled_from([0, 999, 250_000, 40_000_000]),  # run time in µs
         ),
     ),
     (2, st.tuples(st.just("release"), st.lists(NUMBER, min_size=1, max_size=2))),
@@ -87,6 +89,7 @@ def policies(draw: st.DrawFn) -> Policy:
             "weight": draw(st.sampled_from([1.0, 2.0, 3.0])),
             "limits": draw(st.lists(LIMITS, max_size=2, unique_by=lambda limit: limit["rate"])),
             "max_concurrency": draw(st.sampled_from([0, 0, 1, 3])),
+            "fair_by": draw(st.sampled_from(["count", "run_time"])),
         }
     limited = draw(st.sampled_from([False, False, False, True]))
     of_domain = [draw(LIMITS)] if limited else []
@@ -121,7 +124,15 @@ class History:
             picture.check_against(self.oracle)
 
     async def enqueue(
-        self, tenant: str, tier: int, count: int, due_in: int, deadline_in: int, unique: str, again: bool
+        self,
+        tenant: str,
+        tier: int,
+        count: int,
+        due_in: int,
+        deadline_in: int,
+        unique: str,
+        again: bool,
+        kind: str,
     ) -> None:
         due_ms = self.world.now + due_in if due_in else 0
         deadline_ms = self.world.now + deadline_in if deadline_in else 0
@@ -130,7 +141,7 @@ class History:
         for _ in range(count):
             self.count += 0 if again and self.count else 1
             action_id = f"x{self.count:03}"
-            actions.append(NewAction(action_id, "a.b", tenant, name, b"{}", due_ms, deadline_ms, "*", unique))
+            actions.append(NewAction(action_id, kind, tenant, name, b"{}", due_ms, deadline_ms, "*", unique))
         said = await self.world.enqueue(*actions)
         assert [reply.existing_id for reply in said] == [self.oracle.enqueue(action) for action in actions]
 
@@ -152,12 +163,12 @@ class History:
             self.owned[action.action_id] = (worker, action)
             event("expired" if action.expired else "started" if action.attempt == 1 else "started again")
 
-    async def finish(self, numbers: list[int], outcome: Outcome, delay: int) -> None:
+    async def finish(self, numbers: list[int], outcome: Outcome, delay: int, run_time_us: int) -> None:
         due_ms = self.world.now + delay
         for worker, action in self._some_owned(numbers):
-            finishes = [Finish(action, outcome, b"done", due_ms)]
+            finishes = [Finish(action, outcome, b"done", due_ms, run_time_us)]
             said = await self.world.engine.finish(self.world.domain, worker, finishes)
-            assert said == [self.oracle.finish(worker, action.action_id, outcome, due_ms)]
+            assert said == [self.oracle.finish(worker, action.action_id, outcome, due_ms, run_time_us)]
             self._forget(worker, action)
 
     async def release(self, numbers: list[int]) -> None:

@@ -25,7 +25,7 @@ local function fetch(tier, wanted)
   for i = 1, fetched do scopes[i] = heads[2 * i - 1] .. suffix end
   local waiting = redis.call('HMGET', waiting_key, unpack(scopes))
   local returned = some_returned and redis.call('HMGET', returned_count_key, unpack(scopes)) or {}
-  local packed = tier.limits[1] and redis.call('HMGET', usage_key, unpack(scopes))
+  local packed = (tier.limits[1] or tier.by_run_time) and redis.call('HMGET', usage_key, unpack(scopes))
   for i = 1, fetched do
     fresh[#fresh + 1] = {
       tenant = heads[2 * i - 1], stream = scopes[i], tag = tonumber(heads[2 * i]), take = 0,

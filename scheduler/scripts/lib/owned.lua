@@ -2,9 +2,14 @@
 -- @include waiting
 
 -- The fence: what `claim` wrote about an action for the worker that owns it.
--- token stream entry attempt charge; returns the first four
+-- token stream entry attempt charge, and in a tier fair by run time: weight action_type
 local function parse_owned(record)
   return string.match(record, '^(%d+) (%S+) (%S+) (%d+)')
+end
+
+-- charge, weight and action type of an action of a tier fair by run time; nil for any other
+local function parse_charge(record)
+  return string.match(record, '^%d+ %S+ %S+ %d+ (%S+) (%S+) (%S+)$')
 end
 
 -- Tenants held because all their slots were taken may start again: something of theirs has ended.
