@@ -29,6 +29,11 @@ HERE = Path(__file__).parent
 RIVALS_HOME = HERE.parent / ".venv-rivals"
 Row = dict[str, float]
 
+_LEGEND = (
+    "bare: redis-py and no queue · ours, N: nooble-tasks with N tenants, limits on · ours, idle: single "
+    "calls, and a worker with nothing to do. _us: CPU per action; per_s: of one worker process"
+)
+
 
 def run_role(module: str, *arguments: object) -> Row:
     """Run a role in a process of its own; its line of JSON."""
@@ -51,7 +56,7 @@ def measured(url: str, count: int, call: Callable[[], Row]) -> Row:
 def floor_round(url: str, count: int) -> dict[str, Row]:
     """The bare client."""
     flush(url)
-    return {"redis-py, no queue": measured(url, count, lambda: run_role("benchmarks.floor", url, count))}
+    return {"bare": measured(url, count, lambda: run_role("benchmarks.floor", url, count))}
 
 
 def ours_round(url: str, count: int, tenants: int) -> dict[str, Row]:
@@ -63,7 +68,7 @@ def ours_round(url: str, count: int, tenants: int) -> dict[str, Row]:
     row["server_us"] = put["server_us"] + took["server_us"]
     if tenants == 100:
         row |= run_role("benchmarks.ours", "enqueue_one", url, min(count // 10, 2_000))
-    return {f"nooble-tasks, {tenants:,} tenants": row}
+    return {f"ours, {tenants:,}": row}
 
 
 @contextmanager
@@ -91,7 +96,7 @@ def call_and_idle_round(url: str, window_s: float) -> dict[str, Row]:
         time.sleep(window_s)
         after, elapsed = usage(url), time.perf_counter() - started
         calls["idle_commands_per_s"] = (after.commands - before.commands) / elapsed
-    return {"nooble-tasks, one call on an idle system": calls}
+    return {"ours, idle": calls}
 
 
 def rival_round(name: str, url: str, *, count: int) -> dict[str, Row]:
@@ -130,10 +135,10 @@ def medians(rounds: list[dict[str, Row]]) -> dict[str, Row]:
 def table(result: dict[str, Row]) -> Table:
     """The figures as a table: a subject per column."""
     figures = list(dict.fromkeys(figure for row in result.values() for figure in row))
-    shown = Table(title="medians; compare within this run only")
-    shown.add_column("figure")
+    shown = Table(title="medians of this run; compare within it only", caption=_LEGEND)
+    shown.add_column("figure", no_wrap=True)
     for subject in result:
-        shown.add_column(subject, justify="right")
+        shown.add_column(subject, justify="right", no_wrap=True)
     for figure in figures:
         shown.add_row(figure, *(_number(row.get(figure)) for row in result.values()))
     return shown

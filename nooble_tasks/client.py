@@ -289,12 +289,13 @@ class BaseRedisClient:
     def _with_known_queue(self, action: DomainAction, domain: str) -> DomainAction:
         """The action with a callback list where it asks for callbacks; no other name is taken on trust."""
         name = action.callback_queue_name
-        if name is not None and not self.queue_manager.is_callback_queue(domain, name):
-            if action.callback_action_type or name != self.bus.keys.response(domain, action.action_id):
-                raise InvalidAction(
-                    f"callback_queue_name {name!r} is not a callback list of {domain!r}; leave it out, or "
-                    "take it from QueueManager.get_callback_queue"
-                )
+        own_response = self.bus.keys.response(domain, action.action_id)
+        known = name is None or self.queue_manager.is_callback_queue(domain, name)
+        if not known and (action.callback_action_type or name != own_response):
+            raise InvalidAction(
+                f"callback_queue_name {name!r} is not a callback list of {domain!r}; leave it out, or "
+                "take it from QueueManager.get_callback_queue"
+            )
         if action.callback_action_type is not None and name is None:
             return self._with_callback(action, None, None)
         return action

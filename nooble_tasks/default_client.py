@@ -19,8 +19,8 @@ _made: tuple[asyncio.AbstractEventLoop, RedisManager, BaseRedisClient] | None = 
 async def get_default_client() -> BaseRedisClient:
     """This process's client, one per event loop.
 
-    It talks to the server of the settings (`NOOBLE_REDIS_URL`), else to the one that this folder's `nooble up`
-    runs. Raises EmbeddedServerError when there is neither.
+    It talks to the server of the settings (`NOOBLE_REDIS_URL`), else to the one that this folder's
+    `nooble up` runs. Raises EmbeddedServerError when there is neither.
     """
     global _made
     loop = asyncio.get_running_loop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -24,7 +25,8 @@ _log = logging.getLogger(__name__)
 Handle = Callable[[DomainAction], Awaitable[Any]]
 
 MAX_ATTEMPTS = 20
-"""An action claimed more often than this killed its workers; it goes to the dead letters unrun."""
+"""An action claimed more often than this, and than its policy allows attempts, killed its workers; it goes to
+the dead letters unrun."""
 
 _UNKNOWN_TIER_S = 60.0  # for a tier that the policy no longer has
 
@@ -73,13 +75,19 @@ class Executor:
                     f"the deadline of {claimed.action_type} passed while it waited",
                     action_id=claimed.action_id,
                 )
-            if claimed.attempt > MAX_ATTEMPTS:
+            if claimed.attempt > max(MAX_ATTEMPTS, self._retry_of(claimed.action_type).max_attempts):
                 raise Reject(f"claimed {claimed.attempt} times: its workers died, or it was never finished")
             deadline = datetime.now(UTC) + timedelta(seconds=limit_s)
             enter_attempt(action, deadline=deadline, attempt=claimed.attempt)
             result = await self._handle(action)
         except Exception as error:
             return self._failed(claimed, action, error, _elapsed_us(started))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            inner = RuntimeError("something the handler awaited was cancelled, and it did not catch that")
+            return self._failed(claimed, action, inner, _elapsed_us(started))
         return self._completed(claimed, action, result, _elapsed_us(started))
 
     def timed_out(self, claimed: Claimed, limit_s: float) -> Finish:
@@ -209,7 +217,22 @@ class Executor:
         if callback is not None and action is not None:
             queue = action.callback_queue_name or ""
         elif claimed.reply_to:
-            response = DomainActionResponse(
+            response = self._error_response(claimed, action, error, run_time_us)
+        return Finish(
+            claimed,
+            outcome,
+            response,
+            run_time_us=run_time_us,
+            callback_queue=queue,
+            callback=callback.to_json() if callback is not None else b"",
+            reason=_reason(error),
+        )
+
+    def _error_response(
+        self, claimed: Claimed, action: DomainAction | None, error: BaseException, run_time_us: int
+    ) -> bytes | None:
+        try:
+            return DomainActionResponse(
                 success=False,
                 error=detail_from_exception(error),
                 action_id=claimed.action_id,
@@ -221,15 +244,8 @@ class Executor:
                 queue_time_ms=max(claimed.claimed_ms - claimed.enqueued_ms, 0),
                 run_time_ms=run_time_us / 1000,
             ).to_json()
-        return Finish(
-            claimed,
-            outcome,
-            response,
-            run_time_us=run_time_us,
-            callback_queue=queue,
-            callback=callback.to_json() if callback is not None else b"",
-            reason=_reason(error),
-        )
+        except NoobleError:
+            return None  # a stranger's entry under an id that no caller can have
 
 
 def _elapsed_us(started: float) -> int:

@@ -81,8 +81,9 @@ def cancelled_response(action: DomainAction) -> bytes:
 async def wait_for_response(bus: Bus, domain: str, action: DomainAction, timeout: float) -> bytes:
     """The stored response of an action, awaited up to `timeout` seconds.
 
-    Raises ActionTimeout, QueueUnavailable. A caller that had the future made before sending (`replies.expect`) cannot miss the announcement; for
-    any other the response list is looked at once the future exists.
+    Raises ActionTimeout, QueueUnavailable. A caller that had the future made before sending
+    (`replies.expect`) cannot miss the announcement; for any other the response list is looked at once the
+    future exists.
     """
     timeout = delay_seconds(timeout, "timeout")
     replies = bus.replies

@@ -23,7 +23,8 @@ class Heartbeat:
     """Extends the leases of one worker in some domains, three times per lease.
 
     While ``owns_something()`` is False every other beat is left out: a lease over nothing needs no more, and
-    it still outlasts the time to the next beat by half. ``on_lost(domain)`` and ``on_cancel(domain, action_id)`` are called in the thread.
+    it still outlasts the time to the next beat by half. ``on_lost(domain)`` and
+    ``on_cancel(domain, action_id)`` are called in the thread.
     """
 
     def __init__(

@@ -18,7 +18,8 @@ class Line:
     """One domain's side of a worker.
 
     ``claimable``: a claim may find something. ``wakes``: how often something said so. ``claims``: claims
-    under way. ``plenty``: the last one left something behind. ``ended``: outcomes to hand in.
+    under way. ``turns``: turns under way. ``unsure``: the answer to a claim got lost, so this worker may own
+    what it does not know. ``plenty``: the last one left something behind. ``ended``: outcomes to hand in.
     ``interrupted``: attempts stopped from outside, to be released. ``nudge`` is called when there is
     something to do.
     """
@@ -29,6 +30,8 @@ class Line:
         self.claimable = True
         self.wakes = 0
         self.claims = 0
+        self.turns = 0
+        self.unsure = False
         self.plenty = False
         self.ended: list[Finish] = []
         self.interrupted: list[Claimed] = []
@@ -53,6 +56,13 @@ class Line:
         self._tasks[claimed.action_id] = task
         stop_at = self._stop_after(limit_s, claimed.action_id)
         task.add_done_callback(partial(self._over, claimed, limit_s, stop_at))
+
+    def knows(self, action_id: str) -> bool:
+        """Whether an action runs here or is to be handed in or given back."""
+        if action_id in self._tasks:
+            return True
+        ended = any(finish.action.action_id == action_id for finish in self.ended)
+        return ended or any(claimed.action_id == action_id for claimed in self.interrupted)
 
     def take_ended(self) -> list[Finish]:
         """The outcomes to hand in, which are the caller's now."""
@@ -100,6 +110,7 @@ class Line:
         self._overdue.clear()
         self.ended.clear()
         self.interrupted.clear()
+        self.unsure = False
         self.claimable = True
 
     def _stop_after(self, limit_s: float, action_id: str) -> int:

@@ -52,7 +52,7 @@ class Mailbox(maintenance.Loop):
                 self._deliver(domain, "wake")  # whatever was announced meanwhile is found by claiming
             raise
         if popped is not None:
-            self._deliver(self._domain_of[popped[0]], popped[1].decode())
+            self._deliver(self._domain_of[popped[0]], popped[1].decode("utf-8", "replace"))
         return 0.0
 
     async def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -27,9 +28,9 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
             raise ConfigurationError(f"max_attempts must be at least 1, not {self.max_attempts}")
-        if self.first_delay_s < 0 or self.factor < 1 or self.max_delay_s < self.first_delay_s:
+        if not (0 <= self.first_delay_s <= self.max_delay_s < math.inf and 1 <= self.factor < math.inf):
             raise ConfigurationError(
-                "a retry policy needs first_delay_s >= 0, factor >= 1, max_delay_s >= first_delay_s"
+                "a retry policy needs finite numbers with 0 <= first_delay_s <= max_delay_s and factor >= 1"
             )
 
     def allows(self, error: BaseException, attempt: int) -> bool:
@@ -46,7 +47,10 @@ class RetryPolicy:
 
     def delay_s(self, attempt: int) -> float:
         """Seconds to wait after a failed ``attempt``."""
-        bound = min(self.first_delay_s * self.factor ** (attempt - 1), self.max_delay_s)
+        try:
+            bound = min(self.first_delay_s * self.factor ** (attempt - 1), self.max_delay_s)
+        except OverflowError:  # more than any float
+            bound = self.max_delay_s if self.first_delay_s else 0.0
         return random.uniform(bound / 2, bound)
 
 

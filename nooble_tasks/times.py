@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from .errors import InvalidTime
 
-MAX_DELAY_S = 100 * 366 * 86_400  # what is later than that is a mistake, and no calendar or script copes with it
+MAX_DELAY_S = 100 * 366 * 86_400  # what is later is a mistake, and no calendar or script copes with it
 
 
 def delay_seconds(value: float | timedelta, field: str = "delay") -> float:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
 
 from redis.exceptions import RedisError
 
-from ._engine import Claim, Clock, Engine, Finish
+from ._engine import Claim, Claimed, Clock, Engine, Finish, SchedulerError
 from .line import Line
 
 IN_FLIGHT = 2  # while Redis answers one turn, what the other brought runs
 IDLE_CLAIM_S = 60.0  # a sleeping worker looks for itself so often, should a wake-up have been lost
+_ERRORS = (RedisError, OSError, SchedulerError)
 _BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -64,15 +67,19 @@ class Turns:
         for line in self._lines:
             if len(self._tasks) >= IN_FLIGHT:
                 break
+            if line.unsure:
+                # Only while no turn is under way is what the server says we own what we should know.
+                if not line.turns:
+                    begun = True
+                    self._launch(line, self._take_stock(line))
+                continue
             slots = 0 if quiet or not line.claimable else self._free_slots(line)
             if slots <= 0 and not line.ended:
                 continue
             begun = True
             self._asked_for += slots
             line.claims += slots > 0
-            task = asyncio.create_task(self._turn(line, slots))
-            self._tasks.add(task)
-            task.add_done_callback(self._over)
+            self._launch(line, self._turn(line, slots))
         if begun and len(self._lines) > 1:
             self._lines.append(self._lines.pop(0))  # next time another domain comes first
         return begun
@@ -82,6 +89,12 @@ class Turns:
         while self._tasks:
             await asyncio.wait(set(self._tasks))
             await asyncio.sleep(0)
+
+    def _launch(self, line: Line, turn: Coroutine[Any, Any, None]) -> None:
+        line.turns += 1
+        task = asyncio.create_task(turn)
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._over, line))
 
     def _free_slots(self, line: Line) -> int:
         if line.claims and not line.plenty:
@@ -98,16 +111,36 @@ class Turns:
             else:
                 accepted, claim = await self._engine.finish(line.domain, worker_id, finishes), None
             self._failures = 0
-        except (RedisError, OSError) as error:
-            line.ended[:0] = finishes  # handing in twice is harmless: the second time is refused
+        except _ERRORS as error:
+            if worker_id == self._worker_id():
+                line.ended[:0] = finishes  # handing in twice is harmless: the second time is refused
+                line.unsure = line.unsure or slots > 0
             await self._back_off(error)
             return
         finally:
             self._asked_for -= slots
             line.claims -= slots > 0
         self._note_refused(finishes, accepted)
-        if claim is not None:
+        if claim is not None and worker_id == self._worker_id():  # else it is about an earlier lease
             self._start(line, claim, slots, wakes)
+
+    async def _take_stock(self, line: Line) -> None:
+        """Give back what a claim took whose answer got lost: nobody here knows of it and would run it."""
+        worker_id = self._worker_id()
+        try:
+            records = await self._engine.redis.hgetall(self._engine.keys.of("owned", line.domain, worker_id))
+            owned = [_to_release(action_id, record) for action_id, record in records.items()]
+            strangers = [each for each in owned if not line.knows(each.action_id)]
+            if strangers:
+                await self._engine.release(line.domain, worker_id, strangers)
+                self._logger.warning("gave back %d actions of a claim without an answer", len(strangers))
+        except _ERRORS as error:
+            await self._back_off(error)
+            return
+        self._failures = 0
+        if worker_id == self._worker_id():
+            line.unsure = False
+            line.claimable = True
 
     def _start(self, line: Line, claim: Claim, slots: int, wakes: int) -> None:
         if claim.lost:
@@ -135,8 +168,9 @@ class Turns:
                     finish.outcome.value,
                 )
 
-    def _over(self, task: asyncio.Task[None]) -> None:
+    def _over(self, line: Line, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        line.turns -= 1
         if not task.cancelled() and task.exception() is not None:
             self._logger.error("a turn broke off; this is a bug of nooble-tasks", exc_info=task.exception())
         self._nudge()
@@ -146,3 +180,9 @@ class Turns:
         self._failures += 1
         self._logger.warning("Redis: %s; again in %.1f s", error, delay)
         await asyncio.sleep(delay)
+
+
+def _to_release(action_id: bytes, record: bytes) -> Claimed:
+    """An owned action as far as `release` needs it: its id and the token of its claim."""
+    token = int(record.split(b" ", 1)[0])
+    return Claimed(action_id.decode(), "", "", "", b"", 0, token, 0, 0, 0, "", "", False)

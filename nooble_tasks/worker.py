@@ -16,10 +16,11 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from ._engine import maintenance
+from ._engine import SchedulerError, maintenance
 from .actions import DomainAction
 from .bus import Bus
 from .client import BaseRedisClient
+from .errors import ConfigurationError
 from .executor import Executor
 from .ids import check_domain
 from .line import Line
@@ -30,6 +31,7 @@ from .settings import CommonAppSettings
 from .turns import Turns
 
 _REJOIN_S = 1.0
+_ERRORS = (RedisError, OSError, SchedulerError)
 
 
 class BaseWorker:
@@ -51,6 +53,10 @@ class BaseWorker:
         burst: bool = False,
     ) -> None:
         services = [service_instance] if isinstance(service_instance, BaseService) else list(service_instance)
+        if not services:
+            raise ConfigurationError("a worker needs at least one service")
+        if concurrency is not None and concurrency < 1:
+            raise ConfigurationError(f"concurrency must be at least 1, not {concurrency}")
         self.app_settings = app_settings
         self.service_name = app_settings.service_name
         self.service = services[0]
@@ -59,7 +65,7 @@ class BaseWorker:
         self.redis_client = BaseRedisClient(self.service_name, async_redis_conn, app_settings)
         self.concurrency = concurrency or app_settings.concurrency
         self._logger: logging.Logger = get_logger(self.service_name)
-        self._services = {check_domain(s.app_settings.domain_name): s for s in services}
+        self._services = _by_domain(services)
         self._event = asyncio.Event()
         self._lines = {domain: self._line(domain, service) for domain, service in self._services.items()}
         name = self.queue_manager.get_consumer_name(self.service_name, consumer_id_suffix or _host_and_pid())
@@ -111,6 +117,12 @@ class BaseWorker:
             for service in self._services.values():
                 await service.start()
             await self._ensure_consumer_group_exists()
+            self._logger.info(
+                "worker %s is ready for %s, %d slots",
+                self.worker_id,
+                ", ".join(self._lines),
+                self.concurrency,
+            )
             if self._maintenance is not None:
                 self._maintenance.start()
             await self._process_action_loop()
@@ -123,6 +135,9 @@ class BaseWorker:
         the settings' drain_timeout_s), give back what did not. Returns when `run` has ended."""
         if grace_s is not None:
             self._grace_s = grace_s
+            if self._quiet:  # it was told to stop before; what counts is said last
+                self._drain_until = asyncio.get_running_loop().time() + grace_s
+                self._event.set()
         self.quiet()
         await self._ended.wait()
 
@@ -219,7 +234,7 @@ class BaseWorker:
         """Come back under a fresh id after a lost lease; False when Redis did not answer."""
         try:
             await self._membership.join()
-        except (RedisError, OSError) as error:
+        except _ERRORS as error:
             self._logger.warning("joining again: %s; again in %.1f s", error, _REJOIN_S)
             await asyncio.sleep(_REJOIN_S)
             return False
@@ -250,11 +265,24 @@ class BaseWorker:
                 if line.interrupted:
                     await self.bus.engine.release(line.domain, self.worker_id, line.interrupted)
                 await self.bus.engine.retire(line.domain, self.worker_id)
-            except (RedisError, OSError) as error:
+            except _ERRORS as error:
                 self._logger.warning("leaving %s: %s; the lease will end by itself", line.domain, error)
         await self._membership.part()
         for service in self._services.values():
             await service.stop()
+
+
+def _by_domain(services: Sequence[BaseService]) -> dict[str, BaseService]:
+    found: dict[str, BaseService] = {}
+    for service in services:
+        domain = check_domain(service.app_settings.domain_name)
+        if domain in found:
+            raise ConfigurationError(
+                f"{type(found[domain]).__name__} and {type(service).__name__} both serve the domain "
+                f"{domain!r}; one worker runs one service per domain"
+            )
+        found[domain] = service
+    return found
 
 
 def _host_and_pid() -> str:

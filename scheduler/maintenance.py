@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
 
+from .clock import ServerClock
 from .engine import MAX_ITEMS, Engine
+from .errors import SchedulerError
 
 _log = logging.getLogger(__name__)
 
 _INSIST_S = 0.5
+_CALIBRATE_EVERY_S = 600.0
 
 
 async def end_task(task: asyncio.Task[Any]) -> None:
@@ -32,8 +36,8 @@ async def end_task(task: asyncio.Task[Any]) -> None:
 class Loop(ABC):
     """A background role: ``start``, ``stop``, and a ``tick`` that returns the seconds until the next one.
 
-    Starting twice, stopping twice and stopping before starting are all fine. An error of Redis is logged
-    and the next tick comes; anything else ends the loop and is raised by ``stop``.
+    Starting twice, stopping twice and stopping before starting are all fine. An error of Redis or of a
+    script is logged and the next tick comes; anything else ends the loop and is raised by ``stop``.
     """
 
     name = "loop"
@@ -68,7 +72,7 @@ class Loop(ABC):
         while True:
             try:
                 delay = await self.tick()
-            except (RedisError, OSError) as error:
+            except (RedisError, OSError, SchedulerError) as error:
                 _log.warning("%s: %s; again in %.1f s", self.name, error, self.after_error_s)
                 delay = self.after_error_s
             self._nudge.clear()
@@ -95,10 +99,12 @@ class Maintenance(Loop):
         self._engine = engine
         self._every_s = every_s
         self._promote_every_s = promote_every_s
+        self._calibrate_at_s = time.monotonic() + _CALIBRATE_EVERY_S
         self._promote_at_ms = dict.fromkeys(domains, 0)
 
     async def tick(self) -> float:
         """One round over all domains."""
+        await self._calibrate()
         delay_s = self._every_s * random.uniform(0.8, 1.2)
         for domain in self._promote_at_ms:
             await self._reclaim(domain)
@@ -107,6 +113,14 @@ class Maintenance(Loop):
                 self._promote_at_ms[domain] = await self._promote(domain)
             delay_s = min(delay_s, max(self._promote_at_ms[domain] - now_ms, 10) / 1000)
         return delay_s
+
+    async def _calibrate(self) -> None:
+        """Clocks drift apart: measure the distance to the server's again from time to time."""
+        clock, now_s = self._engine.clock, time.monotonic()
+        if isinstance(clock, ServerClock) and now_s >= self._calibrate_at_s:
+            if clock.calibrated:
+                await clock.calibrate(self._engine.redis)
+            self._calibrate_at_s = now_s + _CALIBRATE_EVERY_S
 
     async def _reclaim(self, domain: str) -> None:
         while await self._engine.any_lease_ended(domain):

@@ -80,7 +80,7 @@ async def _work(targets: list[str], concurrency: int | None, burst: bool, mainta
 
     use_current_folder()
     classes = [service_class(target) for target in targets]
-    all_settings = [cls.settings_class() for cls in classes]
+    all_settings = [cls.make_settings() for cls in classes]
     domains = [settings.domain_name for settings in all_settings]
     if len(set(domains)) < len(domains):
         raise ConfigurationError(f"two of these services serve the same domain: {', '.join(domains)}")
@@ -95,9 +95,6 @@ async def _work(targets: list[str], concurrency: int | None, burst: bool, mainta
         ]
         running = BaseWorker(first, redis, services, concurrency=concurrency, burst=burst, maintain=maintain)
         interrupted = _handle_signals(running)
-        running._logger.info(
-            "worker %s for %s starts, %d slots", running.worker_id, ", ".join(domains), running.concurrency
-        )
         try:
             await running.run()
         finally:

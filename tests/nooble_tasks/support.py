@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import redis.asyncio as redis_asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from nooble_tasks import (
@@ -101,7 +103,7 @@ async def until(
     """Ask again and again (asking a server is a pause) until the answer is true; returns the answer."""
     try:
         async with asyncio.timeout(within_s):
-            while not (answer := await holds()):
+            while not (answer := await holds()):  # noqa: ASYNC110 - a server sets no event
                 await asyncio.sleep(0)
             return answer
     except TimeoutError:
@@ -171,5 +173,5 @@ def make_client(redis: Any, name: str = "tester", **settings: Any) -> BaseRedisC
 
 def connect(url: str, **options: Any) -> redis_asyncio.Redis:
     """A client as the `redis` fixture makes it."""
-    retry = redis_asyncio.retry.Retry(redis_asyncio.connection.NoBackoff(), 0)
+    retry = Retry(NoBackoff(), 0)
     return redis_asyncio.Redis.from_url(url, protocol=2, socket_timeout=10, retry=retry, **options)

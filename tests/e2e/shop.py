@@ -1,0 +1,43 @@
+"""A small service for end-to-end tests. It keeps a book of its own: which attempts really ran."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from typing import Any
+
+from nooble_tasks import BaseService, DomainAction, ExecutionContext, handles
+
+RUNS = "e2e:runs"
+GATE = "e2e:gate"
+
+
+class ShopService(BaseService):
+    """Domain `app` unless the settings say otherwise; the tests say `shop`."""
+
+    @handles("shop.order.place")
+    async def place(
+        self, data: dict[str, Any], action: DomainAction, context: ExecutionContext
+    ) -> dict[str, Any]:
+        """Takes a moment."""
+        await self._note(action, context)
+        await asyncio.sleep(float(data.get("takes_s", 0.02)))
+        return {"number": data["number"], "pid": os.getpid()}
+
+    @handles("shop.order.wait")
+    async def wait(self, action: DomainAction, context: ExecutionContext) -> int:
+        """Goes on when the gate is open."""
+        await self._note(action, context)
+        while not await self.direct_redis_conn.exists(GATE):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        return context.attempt
+
+    @handles("shop.order.refuse")
+    async def refuse(self) -> None:
+        """Always fails, at once and for good."""
+        raise RuntimeError("sold out") from None
+
+    async def _note(self, action: DomainAction, context: ExecutionContext) -> None:
+        run = {"id": action.action_id, "attempt": context.attempt, "pid": os.getpid()}
+        await self.direct_redis_conn.rpush(RUNS, json.dumps(run))

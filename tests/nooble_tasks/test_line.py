@@ -1,0 +1,142 @@
+"""One domain's attempts: who stopped an attempt decides how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from nooble_tasks import line as line_module
+from nooble_tasks._engine import Claimed, Finish, Outcome
+from nooble_tasks.line import Line
+
+
+def claimed(name: str = "a") -> Claimed:
+    return Claimed(name, "probe.x", "acme", "enterprise", b"", 1, 1, 0, 0, 0, "", "", False)
+
+
+class FakeExecutor:
+    def __init__(self) -> None:
+        self.limit = 100.0
+        self.gate = asyncio.Event()
+        self.swallow = 0
+        self.error: BaseException | None = None
+
+    def limit_s(self, claimed: Claimed) -> float:
+        return self.limit
+
+    async def run(self, claimed: Claimed, limit_s: float) -> Finish:
+        while True:
+            try:
+                await self.gate.wait()
+                if self.error is not None:
+                    raise self.error
+                return Finish(claimed, Outcome.COMPLETED)
+            except asyncio.CancelledError:
+                if self.swallow == 0:
+                    raise
+                self.swallow -= 1
+
+    def cancelled(self, claimed: Claimed) -> Finish:
+        return Finish(claimed, Outcome.CANCELLED)
+
+    def timed_out(self, claimed: Claimed, limit_s: float) -> Finish:
+        return Finish(claimed, Outcome.RETRY)
+
+    def broken(self, claimed: Claimed, error: BaseException) -> Finish:
+        return Finish(claimed, Outcome.DEAD, reason=repr(error))
+
+
+class Probe(Line):
+    def __init__(self) -> None:
+        self.run = FakeExecutor()
+        self.nudged = asyncio.Event()
+        super().__init__("probe", cast(Any, self.run), self.nudged.set)
+
+    async def outcomes(self) -> list[Outcome]:
+        await asyncio.wait_for(self.nudged.wait(), 5)
+        return [finish.outcome for finish in self.take_ended()]
+
+
+@pytest.fixture
+async def line() -> AsyncIterator[Probe]:
+    line = Probe()
+    yield line
+    line.forget_timer()
+    await line.interrupt()
+
+
+async def test_done(line: Probe) -> None:
+    line.start(claimed())
+    assert line.running == 1
+    line.run.gate.set()
+    assert await line.outcomes() == [Outcome.COMPLETED]
+    assert line.running == 0
+
+
+async def test_cancelled_on_demand_once(line: Probe) -> None:
+    line.start(claimed())
+    await asyncio.sleep(0)
+    line.cancel("a")
+    line.cancel("a")
+    line.cancel("somebody elses")
+    assert await line.outcomes() == [Outcome.CANCELLED]
+
+
+async def test_overdue(line: Probe) -> None:
+    line.run.limit = 0.01
+    line.start(claimed())
+    assert await line.outcomes() == [Outcome.RETRY]
+
+
+async def test_a_limit_counts_for_its_own_attempt_only(line: Probe) -> None:
+    line.run.limit = 0.01
+    line.run.gate.set()
+    line.start(claimed())
+    assert await line.outcomes() == [Outcome.COMPLETED]
+    line.run.gate.clear()
+    line.run.limit = 100
+    line.start(claimed())  # the same action again, before the first attempt's time is over
+    passed = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.25, passed.set)
+    await passed.wait()
+    assert line.running == 1
+
+
+async def test_interrupted_is_given_back(line: Probe) -> None:
+    line.start(claimed())
+    await asyncio.sleep(0)
+    await line.interrupt()
+    assert (line.interrupted, line.ended, line.running) == ([claimed()], [], 0)
+    assert line.knows("a")
+
+
+async def test_a_swallowed_cancellation_is_repeated(line: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_module, "_INSIST_S", 0.01)
+    line.run.swallow = 3
+    line.start(claimed())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(line.interrupt(), 5)
+    assert line.interrupted == [claimed()]
+
+
+async def test_abandoned_leaves_no_outcome(line: Probe) -> None:
+    line.start(claimed())
+    line.ended.append(Finish(claimed("b"), Outcome.COMPLETED))
+    await asyncio.sleep(0)
+    line.abandon()
+    assert (line.running, line.ended, line.interrupted, line.claimable) == (0, [], [], True)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert (line.ended, line.interrupted) == ([], [])
+
+
+async def test_broken(line: Probe) -> None:
+    line.run.error = GeneratorExit("left by the window")
+    line.run.gate.set()
+    line.start(claimed())
+    await asyncio.wait_for(line.nudged.wait(), 5)
+    (finish,) = line.take_ended()
+    assert (finish.outcome, finish.reason) == (Outcome.DEAD, "GeneratorExit('left by the window')")

@@ -1,0 +1,46 @@
+"""The reader of responses ends while nobody waits, and whoever comes at that moment still gets an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import cast
+
+import pytest
+from redis.asyncio import Redis
+
+from nooble_tasks import replies
+from nooble_tasks._engine import Keys
+
+
+async def test_who_comes_while_the_reader_ends_is_answered(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replies, "BLOCK_S", 0.05)
+    listener = replies.ReplyListener(redis, Keys(), "caller")
+    ending, go_on = asyncio.Event(), asyncio.Event()
+    disconnect = listener._disconnect
+
+    async def slow_disconnect() -> None:
+        if listener._blocking is not None and not ending.is_set():
+            ending.set()
+            await go_on.wait()
+        await disconnect()
+
+    monkeypatch.setattr(listener, "_disconnect", slow_disconnect)
+    listener.expect("shop", "first")
+    await asyncio.sleep(0)  # the reader starts
+    listener.forget("shop", "first")
+    async with asyncio.timeout(10):
+        # A first announcement, so that the reader has a connection to close.
+        zero = listener.expect("shop", "zero")
+        await cast("Awaitable[int]", redis.rpush("nooble:shop:notify:caller", b"zero\nanswer"))
+        assert await zero == b"answer"
+        listener.forget("shop", "zero")
+        await ending.wait()
+        future = listener.expect("shop", "second")
+        go_on.set()
+        await cast("Awaitable[int]", redis.rpush("nooble:shop:notify:caller", b"second\nanswer"))
+        assert await future == b"answer"
+    listener.forget("shop", "second")
+    await listener.close()

@@ -1,0 +1,182 @@
+"""Turns over an engine under the test's control: wake-ups in between, answers that come late or never."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from nooble_tasks import turns as turns_module
+from nooble_tasks._engine import Claim, Claimed, Finish, Keys, ManualClock, Outcome, SchedulerError
+from nooble_tasks.line import Line
+from nooble_tasks.turns import Turns
+
+NOTHING = Claim([], 0, False)
+
+
+def claimed(name: str) -> Claimed:
+    return Claimed(name, "probe.x", "acme", "enterprise", b"", 1, 1, 0, 0, 0, "", "", False)
+
+
+class FakeExecutor:
+    def limit_s(self, claimed: Claimed) -> float:
+        return 100.0
+
+    async def run(self, claimed: Claimed, limit_s: float) -> Finish:
+        await asyncio.Event().wait()
+        raise AssertionError("never")
+
+
+class FakeEngine:
+    """Answers when the test says so."""
+
+    lease_ms = 15_000
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.keys = Keys()
+        self.redis = self
+        self.owned: dict[bytes, bytes] = {}
+        self.released: list[str] = []
+        self.asked: asyncio.Queue[tuple[str, list[Finish], int, asyncio.Future[Any]]] = asyncio.Queue()
+
+    async def finish_and_claim(self, domain: str, worker: str, finishes: list[Finish], slots: int) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.asked.put_nowait((worker, finishes, slots, future))
+        return [True] * len(finishes), await future
+
+    async def hgetall(self, key: str) -> dict[bytes, bytes]:
+        return dict(self.owned)
+
+    async def release(self, domain: str, worker: str, actions: list[Claimed]) -> int:
+        self.released += [each.action_id for each in actions]
+        return len(actions)
+
+
+class Table:
+    def __init__(self) -> None:
+        self.engine = FakeEngine()
+        self.worker_id = "w1"
+        self.lost: list[str] = []
+        self.nudged = asyncio.Event()
+        self.line = Line("probe", cast(Any, FakeExecutor()), self.nudged.set)
+        self.turns = Turns(
+            cast(Any, self.engine),
+            [self.line],
+            10,
+            worker_id=lambda: self.worker_id,
+            nudge=self.nudged.set,
+            on_lost=self.lost.append,
+            logger=logging.getLogger("nooble_tasks.turns"),
+        )
+
+    async def asked(self) -> tuple[str, list[Finish], int, asyncio.Future[Any]]:
+        assert self.turns.begin(quiet=False)
+        return await asyncio.wait_for(self.engine.asked.get(), 5)
+
+    async def answer(self, future: asyncio.Future[Any], claim: Claim | Exception) -> None:
+        if isinstance(claim, Exception):
+            future.set_exception(claim)
+        else:
+            future.set_result(claim)
+        await self.turns.settle()
+
+
+@pytest.fixture
+async def table(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Table]:
+    monkeypatch.setattr(turns_module, "_BACKOFF_S", (0.0,))
+    table = Table()
+    yield table
+    table.line.forget_timer()
+    await table.line.interrupt()
+
+
+async def test_a_claim_that_found_nothing_ends_the_asking(table: Table) -> None:
+    *_, future = await table.asked()
+    assert not table.turns.begin(quiet=False), "one claim at a time tells whether there is something"
+    await table.answer(future, NOTHING)
+    assert not table.turns.begin(quiet=False)
+    assert table.turns.idle
+
+
+async def test_a_wake_up_during_a_claim_is_not_lost(table: Table) -> None:
+    *_, future = await table.asked()
+    table.line.wake()
+    await table.answer(future, NOTHING)
+    assert table.line.claimable
+    *_, future = await table.asked()
+    await table.answer(future, NOTHING)
+    assert not table.line.claimable
+
+
+async def test_it_claims_again_when_something_falls_due(table: Table) -> None:
+    *_, future = await table.asked()
+    await table.answer(future, Claim([], table.engine.clock.now_ms() + 1, False))
+    table.nudged.clear()
+    await asyncio.wait_for(table.nudged.wait(), 5)
+    assert table.line.claimable
+
+
+async def test_never_more_slots_than_are_free(table: Table) -> None:
+    *_, slots, first = await table.asked()
+    await table.answer(first, Claim([claimed(f"a{n}") for n in range(slots)], 0, True))
+    *_, slots_2, second = await table.asked()
+    assert (slots, slots_2, table.line.running) == (5, 5, 5)
+    assert not table.turns.begin(quiet=False), "all slots are taken or asked for"
+    await table.answer(second, Claim([claimed("b1"), claimed("b2")], 0, False))
+    table.line.wake()
+    *_, slots_3, third = await table.asked()
+    assert slots_3 == 3
+    await table.answer(third, NOTHING)
+
+
+async def test_quiet_claims_nothing(table: Table) -> None:
+    assert not table.turns.begin(quiet=True)
+
+
+@pytest.mark.parametrize("error", [RedisConnectionError("gone"), OSError("gone"), SchedulerError("no")])
+async def test_outcomes_are_handed_in_again_after_an_error(table: Table, error: Exception) -> None:
+    finish = Finish(claimed("a"), Outcome.COMPLETED)
+    table.line.ended.append(finish)
+    *_, future = await table.asked()
+    assert not table.line.ended
+    await table.answer(future, error)
+    assert table.line.ended == [finish]
+    assert table.turns.failing
+    assert table.turns.begin(quiet=False), "it looks first what the lost answer has brought"
+    await table.turns.settle()
+    _, finishes, _, future = await table.asked()
+    assert finishes == [finish]
+    await table.answer(future, NOTHING)
+    assert not table.turns.failing
+
+
+async def test_what_came_with_a_lost_answer_is_given_back(table: Table) -> None:
+    *_, first = await table.asked()
+    await table.answer(first, Claim([claimed("known")], 0, False))
+    table.line.ended.append(Finish(claimed("ended"), Outcome.COMPLETED))
+    table.line.wake()
+    *_, future = await table.asked()
+    await table.answer(future, RedisConnectionError("gone"))
+    table.engine.owned = dict.fromkeys((b"known", b"ended", b"stranger"), b"7 acme:enterprise 1-1 1 0")
+    assert table.turns.begin(quiet=True), "also when quiet"
+    await table.turns.settle()
+    assert table.engine.released == ["stranger"]
+
+
+async def test_a_lost_lease_is_told(table: Table) -> None:
+    *_, future = await table.asked()
+    await table.answer(future, Claim([], 0, False, lost=True))
+    assert table.lost == ["probe"]
+
+
+@pytest.mark.parametrize("late", [Claim([], 0, False, lost=True), Claim([claimed("a")], 0, True)])
+async def test_an_answer_to_an_earlier_registration_is_not_believed(table: Table, late: Claim) -> None:
+    *_, future = await table.asked()
+    table.worker_id = "w2"
+    await table.answer(future, late)
+    assert (table.lost, table.line.running) == ([], 0)

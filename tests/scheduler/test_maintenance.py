@@ -1,0 +1,130 @@
+"""Background roles: they tick, survive errors of Redis, and end when told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from scheduler.errors import ScriptError
+from scheduler.maintenance import Loop, Maintenance, end_task
+from tests.scheduler.world import NOW, World, new, some
+
+
+class Ticking(Loop):
+    name = "ticking"
+    after_error_s = 0.0
+
+    def __init__(self, *raises: Exception) -> None:
+        super().__init__()
+        self.raises = list(raises)
+        self.ticks: asyncio.Queue[int] = asyncio.Queue()
+        self.delay_s = 600.0
+
+    async def tick(self) -> float:
+        if self.raises:
+            raise self.raises.pop(0)
+        self.ticks.put_nowait(1)
+        return self.delay_s
+
+    async def next(self) -> None:
+        await asyncio.wait_for(self.ticks.get(), 5)
+
+
+async def test_it_ticks_when_nudged_and_after_its_delay() -> None:
+    loop = Ticking()
+    loop.start()
+    await loop.next()
+    loop.delay_s = 0.0
+    await asyncio.sleep(0)
+    loop.nudge()
+    for _ in range(3):
+        await loop.next()
+    await loop.stop()
+
+
+async def test_starting_and_stopping_twice_is_fine() -> None:
+    loop = Ticking()
+    await loop.stop()
+    loop.start()
+    loop.start()
+    await loop.next()
+    assert loop.ticks.empty()
+    await loop.stop()
+    await loop.stop()
+    loop.start()
+    await loop.next()
+    await loop.stop()
+
+
+@pytest.mark.parametrize(
+    "error", [RedisConnectionError("gone"), OSError("gone"), ScriptError("promote", "WRONGTYPE")], ids=repr
+)
+async def test_errors_of_redis_are_said_and_the_next_tick_comes(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = Ticking(error)
+    loop.start()
+    await loop.next()
+    await loop.stop()
+    assert f"ticking: {error}" in caplog.text
+
+
+async def test_any_other_error_is_raised_by_stop() -> None:
+    loop = Ticking(ValueError("a bug"))
+    loop.start()
+    await asyncio.sleep(0)
+    with pytest.raises(ValueError, match="a bug"):
+        await loop.stop()
+
+
+async def test_a_task_that_swallows_a_cancellation_is_told_again() -> None:
+    async def deaf() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(end_task(task), 5)
+    assert task.cancelled()
+
+
+def maintenance(world: World, **options: Any) -> Maintenance:
+    return Maintenance(world.engine, [world.domain], **options)
+
+
+async def test_a_round_takes_back_what_dead_workers_held(world: World) -> None:
+    await world.worker("w2")
+    await world.enqueue(*some(3))
+    await world.claim("w1", 2)
+    await world.claim("w2", 1)
+    world.clock.advance(world.engine.lease_ms + 1)
+    await maintenance(world).tick()
+    picture = await world.snapshot()
+    assert picture.keys().isdisjoint({"workers", "owned:w1", "owned:w2"})
+    assert picture["waiting"] == {"acme:enterprise": "3"}
+
+
+async def test_a_round_promotes_what_is_due_and_comes_back_for_the_next(world: World) -> None:
+    await world.enqueue(new("x1", due_ms=NOW + 1_000), new("x2", due_ms=NOW + 3_000))
+    rounds = maintenance(world)
+    assert 0.9 <= await rounds.tick() <= 1.0
+    world.clock.advance(1_000)
+    assert 1.9 <= await rounds.tick() <= 2.0
+    assert (await world.snapshot())["waiting"] == {"acme:enterprise": "1"}
+
+
+async def test_a_round_promotes_more_than_fits_into_one_call(world: World) -> None:
+    await world.enqueue(*(new(f"x{n}", due_ms=NOW + 1_000) for n in range(1_200)))
+    world.clock.advance(1_000)
+    await maintenance(world).tick()
+    assert (await world.snapshot())["waiting"] == {"acme:enterprise": "1200"}
+
+
+async def test_idle_rounds_are_spread(world: World) -> None:
+    delays = [await maintenance(world, every_s=5).tick() for _ in range(20)]
+    assert 4 <= min(delays) < max(delays) <= 6
