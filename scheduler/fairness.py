@@ -59,8 +59,8 @@ TYPES_KEPT = 32
 
 
 def quantum(slots: int) -> int:
-    """Starts of one tenant in a row in a claim of ``slots``: 1 below 24 slots, at most 8."""
-    return max(1, min(8, slots // 12))
+    """Starts of one tenant in a row in a claim of ``slots``: 1 below 12 slots, at most 8."""
+    return max(1, min(8, slots // 6))
 
 
 @dataclass(eq=False)

@@ -59,7 +59,7 @@ end
 local kept = redis.call('HMGET', fairness_key, unpack(fields))
 local token = tonumber(kept[1] or 0) + 1
 visits_left = 2 * slots + 64
-quantum = math.max(1, math.min(8, math.floor(slots / 12)))
+quantum = math.max(1, math.min(8, math.floor(slots / 6)))
 some_returned = redis.call('EXISTS', returned_count_key) == 1
 
 for i, tier in ipairs(policy.tiers) do

@@ -81,7 +81,7 @@ async def test_tenant_law_equal_weights_differ_by_one_quantum(redis: Redis, slot
     for _ in range(800 // slots):
         counts.update(action.tenant_id for action in await take(world, slots, slots))
         assert max(counts.values()) - min(counts.values()) <= quantum(slots)
-    assert quantum(1) == quantum(23) == 1
+    assert quantum(1) == quantum(11) == 1
 
 
 async def test_no_credit_for_many_new_names(redis: Redis) -> None:
