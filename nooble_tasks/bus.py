@@ -44,7 +44,10 @@ class Bus:
         self.queue_manager = QueueManager(
             settings.environment, keys=self.keys, registry=settings.service_registry()
         )
-        self.replies = ReplyListener(redis, self.keys)
+        # However many callers there are, so many talk to Redis at once; the others wait their turn instead of
+        # opening a connection each, or failing where the pool's size is bounded.
+        self.calls = asyncio.Semaphore(max(settings.redis_max_connections // 2, 1))
+        self.replies = ReplyListener(redis, self.keys, calls=self.calls)
         self._calibrating = asyncio.Lock()
 
     @classmethod

@@ -280,7 +280,8 @@ class BaseRedisClient:
         try:
             await self.bus.ready()
             for domain, indexes in by_domain.items():
-                enqueued = await self.bus.engine.enqueue(domain, [prepared[i][2] for i in indexes])
+                async with self.bus.calls:
+                    enqueued = await self.bus.engine.enqueue(domain, [prepared[i][2] for i in indexes])
                 said.update(zip(indexes, enqueued, strict=True))
         except (RedisError, OSError, SchedulerError) as error:
             raise unavailable(error) from error

@@ -43,8 +43,16 @@ Waiters = dict[str, Waiter]
 class ReplyListener:
     """Resolves one future per awaited action. Start and stop by itself: it reads while somebody waits."""
 
-    def __init__(self, redis: Any, keys: Keys, client_id: str | None = None) -> None:
+    def __init__(
+        self,
+        redis: Any,
+        keys: Keys,
+        client_id: str | None = None,
+        *,
+        calls: asyncio.Semaphore | None = None,
+    ) -> None:
         self.client_id = client_id or new_id()
+        self._calls = calls or asyncio.Semaphore(32)
         self._redis = redis
         self._keys = keys
         self._waiting: dict[str, Waiters] = {}
@@ -79,7 +87,8 @@ class ReplyListener:
 
     async def look(self, domain: str, action_id: str) -> bytes | None:
         """Read a response where it is stored, without waiting and without removing it."""
-        raw: bytes | None = await self._redis.lindex(self._keys.response(domain, action_id), 0)
+        async with self._calls:
+            raw: bytes | None = await self._redis.lindex(self._keys.response(domain, action_id), 0)
         return raw
 
     async def interrupt(self, domain: str) -> None:
