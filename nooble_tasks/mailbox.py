@@ -61,9 +61,10 @@ class Mailbox(maintenance.Loop):
         await self._disconnect()
 
     async def _disconnect(self) -> None:
-        blocking, self._blocking = self._blocking, None
+        blocking = self._blocking
         if blocking is not None:
             try:
                 await blocking.aclose(close_connection_pool=True)
             except (RedisError, OSError):
                 pass
+            self._blocking = None  # only now: a cancelled attempt at closing is made again

@@ -200,10 +200,11 @@ class ReplyListener:
                 waiter.future.set_result(raw)
 
     async def _disconnect(self) -> None:
-        blocking, self._blocking = self._blocking, None
+        blocking = self._blocking
         self._read_keys = {}
         if blocking is not None:
             try:
                 await blocking.aclose(close_connection_pool=True)
             except (RedisError, OSError):
                 pass
+            self._blocking = None  # only now: a cancelled attempt at closing is made again
