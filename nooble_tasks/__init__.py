@@ -8,7 +8,16 @@ Everything public is here; modules with a leading underscore are not. Start read
 
 from __future__ import annotations
 
-from ._engine import ManualClock, Outcome, Policy, PolicyError, SchedulerError, State
+from ._engine import (
+    LimitStatus,
+    ManualClock,
+    Outcome,
+    Policy,
+    PolicyError,
+    SchedulerError,
+    State,
+    TenantLimits,
+)
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
 from .client import BaseRedisClient
@@ -46,8 +55,11 @@ from .errors import (
 )
 from .handle import ActionHandle
 from .ids import ServiceRegistry, check_action_id, check_domain, check_id, check_tenant_id, check_tier, new_id
+from .inspector import Inspector
 from .logs import get_logger, init_logging
+from .lookup_errors import UnknownTenant
 from .queue_manager import DomainQueueManager, QueueManager
+from .rate_limit_headers import rate_limit_headers
 from .redis_manager import RedisManager, get_redis_client
 from .retry import NO_RETRY, RetryPolicy
 from .service import ActionProcessor, BaseService, handles
@@ -80,11 +92,13 @@ __all__ = [
     "ErrorDetail",
     "ExecutionContext",
     "HandlerSignal",
+    "Inspector",
     "InvalidAction",
     "InvalidId",
     "InvalidResponse",
     "InvalidTime",
     "LeaseLost",
+    "LimitStatus",
     "ManualClock",
     "MissingTenant",
     "NoobleError",
@@ -110,8 +124,10 @@ __all__ = [
     "StateConflict",
     "StateError",
     "StateModelMismatch",
+    "TenantLimits",
     "UnknownAction",
     "UnknownDomain",
+    "UnknownTenant",
     "UnknownTier",
     "__version__",
     "check_action_id",
@@ -130,6 +146,7 @@ __all__ = [
     "handles",
     "init_logging",
     "new_id",
+    "rate_limit_headers",
     "setup_error_handling",
     "use_context",
 ]

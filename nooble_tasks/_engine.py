@@ -36,9 +36,11 @@ if TYPE_CHECKING:
         UnknownTierError,
         maintenance,
         scripts,
+        usage,
     )
     from scheduler import inspect as inspection
     from scheduler.engine import read_extended
+    from scheduler.usage import LimitStatus, TenantLimits
 else:
     _NAME = f"{__package__}._scheduler" if find_spec(f"{__package__}._scheduler") else "scheduler"
 
@@ -49,6 +51,8 @@ else:
     globals().update({name: getattr(_scheduler, name) for name in _scheduler.__all__})
     inspection, maintenance, scripts = _part("inspect"), _part("maintenance"), _part("scripts")
     read_extended = _part("engine").read_extended
+    usage = _part("usage")
+    LimitStatus, TenantLimits = usage.LimitStatus, usage.TenantLimits
 
 __all__ = [
     "Claim",
@@ -59,6 +63,7 @@ __all__ = [
     "Extended",
     "Finish",
     "Keys",
+    "LimitStatus",
     "ManualClock",
     "NewAction",
     "Outcome",
@@ -71,10 +76,12 @@ __all__ = [
     "ServerClock",
     "State",
     "SystemClock",
+    "TenantLimits",
     "TierPolicy",
     "UnknownTierError",
     "inspection",
     "maintenance",
     "read_extended",
     "scripts",
+    "usage",
 ]

@@ -30,6 +30,7 @@ from .handle import (
 )
 from .idempotency import action_id_for
 from .ids import check_id
+from .inspector import Inspector
 from .settings import CommonAppSettings
 from .times import aware, delay_seconds
 
@@ -45,6 +46,7 @@ class BaseRedisClient:
         self.settings = settings
         self.bus = Bus.of(redis_client, settings)
         self.queue_manager = self.bus.queue_manager
+        self.inspector = Inspector(self.bus)
 
     # -- fire and forget --------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@
     │   ├── PayloadNotSerializable
     │   ├── UnknownTier
     │   ├── UnknownDomain
+    │   ├── UnknownTenant         no trace of it (in lookup_errors.py)
     │   └── UnknownAction         refused at the worker: nothing handles that action type
     ├── InvalidResponse
     ├── ActionError               what the caller of request() or of ActionHandle.result() meets

@@ -27,6 +27,7 @@ class UnknownTierError(SchedulerError):
         names = list(known)
         super().__init__(f"unknown tier {tier!r}{nearest(tier, names)}; the policy has {', '.join(names)}")
         self.tier = tier
+        self.known = names
 
 
 class ScriptError(SchedulerError):

@@ -76,6 +76,24 @@ def allowance(limit: Limit, state: Any, now_ms: int, period: Period | None = Non
             return Allowance(max(left, 0), period.end_ms)
 
 
+class Standing(NamedTuple):
+    """What is left of a limit, when there will be more, and when all of it is back (ms; 0: unused)."""
+
+    left: int
+    more_at_ms: int
+    full_at_ms: int
+
+
+def standing(limit: Limit, state: Any, now_ms: int, period: Period | None = None) -> Standing:
+    """How ``limit`` stands at ``now_ms``, for whoever looks at it; no decision rests on it."""
+    left, more_at_ms = allowance(limit, state, now_ms, period)
+    if left == limit.amount:
+        return Standing(left, 0, 0)
+    if limit.strategy is Strategy.SLIDING_WINDOW_COUNTER and left > 0:
+        more_at_ms = _sliding_more_at(limit, state, now_ms)
+    return Standing(left, more_at_ms, worthless_at(limit, state, period))
+
+
 def spend(limit: Limit, state: Any, now_ms: int, starts: int, period: Period | None = None) -> Any:
     """The state after ``starts`` starts at ``now_ms``."""
     match limit.strategy:
@@ -146,6 +164,14 @@ def _sliding_window(limit: Limit, state: Any, now_ms: int) -> Allowance:
     if current < limit.amount:
         return Allowance(0, end_ms - _remaining_that_frees(limit, previous, limit.amount - current))
     return Allowance(0, end_ms + window - _remaining_that_frees(limit, current, limit.amount))
+
+
+def _sliding_more_at(limit: Limit, state: Any, now_ms: int) -> int:
+    index, previous, current, remaining = _rolled(limit, state, now_ms)
+    end_ms, weight = (index + 1) * limit.window_ms, previous * remaining // limit.window_ms
+    if weight:
+        return end_ms - _remaining_that_frees(limit, previous, weight)
+    return end_ms + limit.window_ms - _remaining_that_frees(limit, current, current)
 
 
 def _remaining_that_frees(limit: Limit, previous: int, room: int) -> int:

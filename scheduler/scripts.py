@@ -29,6 +29,8 @@ from .keys import BY_NAME, lua_key
 _DIRECTIVE = re.compile(r"^-- @(keys|argv|include) (.*)$", re.MULTILINE)
 
 VERBS = ("enqueue", "claim", "extend", "finish", "release", "cancel", "promote", "reclaim")
+LOOKS = ("limits",)
+"""Scripts that write nothing: consistent looks at one moment, apart from the hot path."""
 
 
 class Script(NamedTuple):

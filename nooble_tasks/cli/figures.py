@@ -16,7 +16,7 @@ def quantile(values: Sequence[float], share: float) -> float | None:
 
 
 def duration(milliseconds: float | None) -> str:
-    """Two or three digits that matter, with a unit: 4 ms, 1.2 s, 35 s, 2.1 min."""
+    """Two or three digits that matter, with a unit: 4 ms, 1.2 s, 35 s, 2.1 min, 11.4 h, 20 days."""
     if milliseconds is None:
         return DASH
     if milliseconds < 1_000:
@@ -24,7 +24,11 @@ def duration(milliseconds: float | None) -> str:
     seconds = milliseconds / 1_000
     if seconds < 10:
         return f"{seconds:.1f} s"
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6_000:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3_600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
 
 
 def count(number: int) -> str:
@@ -42,3 +46,10 @@ def rate(per_second: float) -> str:
 def bytes_of(number: int) -> str:
     """2.4 MB."""
     return f"{number / 1_000_000:.1f} MB" if number >= 100_000 else f"{number / 1_000:.0f} kB"
+
+
+def moment(at_ms: int) -> str:
+    """A moment in UTC, to the second: 2030-01-31 09:00:00Z."""
+    from datetime import UTC, datetime
+
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"

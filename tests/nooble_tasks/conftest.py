@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from nooble_tasks import BaseRedisClient
+from tests.nooble_tasks.looking import Nooble
 from tests.nooble_tasks.support import ProbeService, make_client
 
 
@@ -21,3 +22,10 @@ async def client(redis: Redis) -> AsyncIterator[BaseRedisClient]:
 @pytest.fixture
 async def probe() -> ProbeService:
     return ProbeService()
+
+
+@pytest.fixture
+def nooble(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Nooble:
+    """Runs commands against the test's server."""
+    monkeypatch.setenv("NOOBLE_REDIS_URL", redis_url)
+    return Nooble(monkeypatch)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nooble_tasks import errors, signals
+from nooble_tasks import errors, lookup_errors, signals
 from nooble_tasks.error_detail import ErrorDetail
 from nooble_tasks.error_mapping import detail_from_exception, error_from_detail
 from nooble_tasks.errors import (
@@ -27,8 +27,11 @@ from nooble_tasks.errors import (
     UnknownDomain,
     UnknownTier,
 )
+from nooble_tasks.lookup_errors import UnknownTenant
 from nooble_tasks.signals import Backpressure, Reject, Retry, Snooze
 from nooble_tasks.times import aware, delay_seconds
+
+SHOWN = {errors.__name__, signals.__name__, lookup_errors.__name__}
 
 
 def tree(cls: type[NoobleError] = NoobleError) -> Iterator[type[NoobleError]]:
@@ -42,6 +45,7 @@ EXAMPLES: dict[type[NoobleError], NoobleError] = {
     InvalidId: InvalidId("tenant_id", "a:b", "no colon"),
     UnknownTier: UnknownTier("fre", ["free", "enterprise"]),
     UnknownDomain: UnknownDomain("embeding", ["embedding"]),
+    UnknownTenant: UnknownTenant("acmee", ["embedding"], ["acme"]),
     UnknownAction: UnknownAction("a.b", ["a.c"]),
     Snooze: Snooze(2),
     Backpressure: Backpressure(5, "tenant"),
@@ -63,7 +67,7 @@ class TestTree:
                 parents.pop()
             drawn[name] = parents[-1][1] if parents else None
             parents.append((indent, name))
-        library = {cls for cls in tree() if cls.__module__ in (errors.__name__, signals.__name__)}
+        library = {cls for cls in tree() if cls.__module__ in SHOWN}
         assert set(drawn) == {cls.__name__ for cls in library}
         for cls in library - {NoobleError}:
             assert drawn[cls.__name__] == cls.__bases__[0].__name__

@@ -1,6 +1,7 @@
 -- @keys ready tags usage waiting returned_count
 -- @include stream
 -- @include limits
+-- @include running
 
 -- The heads of one tier's ready index, in order of virtual start time, looked at as far as slots need
 -- them. A candidate is one of the tier's tenants.
@@ -33,14 +34,6 @@ local function fetch(tier, wanted)
       packed = packed and (packed[i] or ''),
     }
   end
-end
-
-local function running_of(key)
-  local pending = redis.pcall('XPENDING', key, 'workers')
-  for _, consumer in ipairs(pending[4] or {}) do
-    if consumer[1] == 'running' then return tonumber(consumer[2]) end
-  end
-  return 0
 end
 
 -- How many of what waits may start now.

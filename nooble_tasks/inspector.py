@@ -1,0 +1,68 @@
+"""What the queue looks like, for people, dashboards and gateways. Read-only, apart from the hot path."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+from ._engine import SchedulerError, TenantLimits, UnknownTierError, inspection, usage
+from .errors import QueueUnavailable, UnknownTier
+from .ids import check_domain, check_id, check_tenant_id
+
+if TYPE_CHECKING:
+    from .bus import Bus
+
+
+class Inspector:
+    """Looks at the queue through one bus: `client.inspector`.
+
+    Every method raises QueueUnavailable when Redis does not answer, and InvalidId for an id that cannot be.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def limits(self, tenant_id: str, domain: str, *, tier: str | None = None) -> TenantLimits:
+        """How every limit of a tenant in `domain` stands: used, remaining, when there is more.
+
+        `tier` is the tenant's tier there, without it the default tier. Times are epoch milliseconds. A tenant
+        never seen has used nothing. Raises UnknownTier. `rate_limit_headers` makes HTTP fields of it.
+        """
+        check_tenant_id(tenant_id)
+        check_domain(domain)
+        tier = check_id("tier", tier) if tier is not None else self._bus.policy.default_tier
+        async with self._asking():
+            return await usage.tenant_limits(self._bus.engine, domain, tenant_id, tier)
+
+    async def limits_in_use(self, tenant_id: str, domain: str) -> list[TenantLimits]:
+        """The same for every tier in which the tenant has used, runs or waits for something."""
+        check_tenant_id(tenant_id)
+        check_domain(domain)
+        async with self._asking():
+            return await usage.limits_in_use(self._bus.engine, domain, tenant_id)
+
+    async def domains(self) -> list[str]:
+        """The domains that have been served on this server."""
+        async with self._asking():
+            return await inspection.domains(self._bus.engine)
+
+    async def tenants_like(self, tenant_id: str, domains: Sequence[str]) -> list[str]:
+        """Known tenants whose name resembles `tenant_id`, nearest first, at most three."""
+        async with self._asking():
+            return await usage.tenants_like(self._bus.engine, domains, tenant_id)
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        try:
+            await self._bus.ready()
+            yield
+        except UnknownTierError as error:
+            raise UnknownTier(error.tier, error.known) from None
+        except (RedisError, OSError, SchedulerError) as error:
+            reason = str(error) or type(error).__name__
+            raise QueueUnavailable(
+                f"Redis cannot be asked now: {reason}; try again when it answers"
+            ) from error

@@ -1,0 +1,163 @@
+"""What is used and left of a tenant's limits. Read-only; the figures come from the code that decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from . import scripts
+from .calendar import period_at
+from .engine import Engine
+from .errors import UnknownTierError
+from .limits import Limit
+
+_NAMES_LOOKED_AT = 20_000
+
+
+class LimitStatus(NamedTuple):
+    """How one limit stands.
+
+    ``scope`` is whose starts it counts: ``tenant`` or ``domain``. At most ``amount`` starts in ``window_ms``;
+    ``used`` have been, ``remaining`` are left. ``more_at_ms``: when there will be more than now;
+    ``full_at_ms``: when all of it is back. Both are epoch milliseconds, 0 while nothing is used.
+    ``period`` names the calendar period of a calendar quota, else it is empty.
+    """
+
+    scope: str
+    name: str
+    strategy: str
+    amount: int
+    window_ms: int
+    period: str
+    remaining: int
+    more_at_ms: int = 0
+    full_at_ms: int = 0
+
+    @property
+    def used(self) -> int:
+        """Starts that count against it now."""
+        return self.amount - self.remaining
+
+
+class TenantLimits(NamedTuple):
+    """Every limit that binds the starts of one tenant in one tier of a domain, at ``at_ms``.
+
+    ``max_concurrency`` 0 is none; ``running`` are owned by workers, ``waiting`` could start if nothing bound
+    them. ``held``: the tenant waits for a limit, ``held_why`` names it, ``held_until_ms`` says when that
+    frees (None: when one of its actions ends).
+    """
+
+    domain: str
+    tenant_id: str
+    tier: str
+    at_ms: int
+    limits: list[LimitStatus]
+    max_concurrency: int = 0
+    running: int = 0
+    waiting: int = 0
+    held: bool = False
+    held_until_ms: int | None = None
+    held_why: str = ""
+
+    @property
+    def free_slots(self) -> int:
+        """How many more of its actions may run at once; 0 too when ``max_concurrency`` says nothing."""
+        return max(self.max_concurrency - self.running, 0)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether the tenant has used, runs or waits for anything here."""
+        used = any(limit.used for limit in self.limits if limit.scope == "tenant")
+        return used or self.held or bool(self.running or self.waiting)
+
+
+async def tenant_limits(engine: Engine, domain: str, tenant_id: str, tier: str) -> TenantLimits:
+    """How the limits of a tenant stand; a tenant never seen has used nothing.
+
+    Raises :class:`UnknownTierError` for a tier that the domain's policy does not have.
+    """
+    periods: Sequence[str] = engine.policy.compile(domain).periods
+    while True:
+        now_ms = engine.clock.now_ms()
+        args: list[Any] = [now_ms, tenant_id, tier, *period_args(periods, now_ms)]
+        reply = await scripts.run(engine.redis, scripts.load("limits"), engine.keys.root(domain), args)
+        match reply[0]:
+            case b"nopolicy":
+                return _unused(engine, domain, tenant_id, tier, now_ms)
+            case b"notier":
+                raise UnknownTierError(tier, [name.decode() for name in reply[1:]])
+            case b"periods":
+                periods = [name.decode() for name in reply[1:]]
+            case _:
+                return _read(reply, domain, tenant_id, tier, now_ms)
+
+
+async def limits_in_use(engine: Engine, domain: str, tenant_id: str) -> list[TenantLimits]:
+    """The same for every tier of the policy in which the tenant has used, runs or waits for something."""
+    text = await engine.redis.get(engine.keys.of("policy", domain))
+    tiers = [tier["name"] for tier in json.loads(text)["tiers"]] if text else engine.policy.names()
+    found = [await tenant_limits(engine, domain, tenant_id, tier) for tier in tiers]
+    return [each for each in found if each.in_use]
+
+
+async def tenants_like(engine: Engine, domains: Sequence[str], tenant_id: str) -> list[str]:
+    """Tenants with something waiting or used whose name resembles ``tenant_id``, nearest first."""
+    names: set[str] = set()
+    for domain in domains:
+        for name, scan in (("waiting", engine.redis.hscan_iter), ("usage_due", engine.redis.zscan_iter)):
+            seen = 0
+            async for item in scan(engine.keys.of(name, domain), count=1_000):
+                names.add(item[0].decode().split(":")[0])
+                seen += 1
+                if seen >= _NAMES_LOOKED_AT:
+                    break
+    return get_close_matches(tenant_id, names - {"*"}, n=3, cutoff=0.5)
+
+
+def period_args(periods: Sequence[str], now_ms: int) -> list[Any]:
+    """Arguments of a script that asks limits: the calendar periods that contain ``now_ms``."""
+    args: list[Any] = []
+    for name in periods:
+        period = period_at(name, now_ms)
+        args += (name, period.start_ms, period.end_ms)
+    return args
+
+
+def _read(reply: list[Any], domain: str, tenant_id: str, tier: str, now_ms: int) -> TenantLimits:
+    _, concurrency, running, waiting, held_until, held_why, *flat = reply
+    statuses = []
+    for at in range(0, len(flat), 9):
+        scope, name, strategy, amount, window_ms, period, *figures = flat[at : at + 9]
+        texts = (scope.decode(), name.decode(), strategy.decode())
+        left, more_at_ms, full_at_ms = figures
+        statuses.append(LimitStatus(*texts, amount, window_ms, period.decode(), left, more_at_ms, full_at_ms))
+    until = None if held_until in (b"", b"inf") else int(float(held_until))
+    return TenantLimits(
+        domain,
+        tenant_id,
+        tier,
+        now_ms,
+        statuses,
+        concurrency,
+        running,
+        waiting,
+        held_until != b"",
+        until,
+        held_why.decode(),
+    )
+
+
+def _unused(engine: Engine, domain: str, tenant_id: str, tier: str, now_ms: int) -> TenantLimits:
+    """No worker has served this domain yet: our own policy, of which nothing is used."""
+    policy = engine.policy.compile(domain)
+    known = {each.name: each for each in policy.tiers}
+    if tier not in known:
+        raise UnknownTierError(tier, list(known))
+
+    def of(scope: str, limits: Sequence[Limit]) -> list[LimitStatus]:
+        return [LimitStatus(scope, *limit, limit.amount) for limit in limits]
+
+    limits = of("tenant", known[tier].limits) + of("domain", policy.domain_limits)
+    return TenantLimits(domain, tenant_id, tier, now_ms, limits, known[tier].max_concurrency)
