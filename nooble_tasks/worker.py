@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +24,7 @@ from .ids import check_domain
 from .line import Line
 from .logs import get_logger
 from .membership import Membership
+from .orphans import host_and_pid
 from .service import BaseService
 from .settings import CommonAppSettings
 from .turns import Turns
@@ -68,7 +67,7 @@ class BaseWorker:
         self._services = _by_domain(services)
         self._event = asyncio.Event()
         self._lines = {domain: self._line(domain, service) for domain, service in self._services.items()}
-        name = self.queue_manager.get_consumer_name(self.service_name, consumer_id_suffix or _host_and_pid())
+        name = self.queue_manager.get_consumer_name(self.service_name, consumer_id_suffix or host_and_pid())
         self._membership = Membership(
             self.bus,
             name,
@@ -283,8 +282,3 @@ def _by_domain(services: Sequence[BaseService]) -> dict[str, BaseService]:
             )
         found[domain] = service
     return found
-
-
-def _host_and_pid() -> str:
-    host = "".join(c if c.isalnum() or c in "-_." else "-" for c in socket.gethostname())[:40] or "host"
-    return f"{host.lstrip('-_.') or 'host'}-{os.getpid()}"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from typing import Any, Protocol
 
+_DISTURBANCE_S = 0.5
+
 
 class Clock(Protocol):
     """Anything that tells the time in whole milliseconds since the epoch."""
@@ -27,35 +29,51 @@ class SystemClock:
 
 
 class ServerClock:
-    """The wall clock moved by its measured distance to the Redis server's clock.
+    """A clock that cannot jump, set by the Redis server's clock.
 
-    Workers on machines whose clocks differ then agree on due times and windows. ``calibrate`` takes
-    the reading with the shortest round trip of a few, as NTP does (RFC 5905 §8: offset measured against
-    the middle of the round trip).
+    Workers on machines whose clocks differ, or are set while they run, then agree on due times and windows.
+    ``calibrate`` takes the reading with the shortest round trip of a few, as NTP does (RFC 5905 §8: offset
+    measured against the middle of the round trip). Before the first one it is this machine's wall clock.
     """
 
     def __init__(self) -> None:
-        self.offset_ms = 0.0
+        self._from_steady_s = _wall_minus_steady_s()
+        self._wall_minus_steady_s = self._from_steady_s
         self.calibrated = False
 
     def now_ms(self) -> int:
         """Milliseconds since 1970-01-01 UTC, by the server's clock."""
-        return int(time.time() * 1000 + self.offset_ms)
+        return int((time.monotonic() + self._from_steady_s) * 1000)
+
+    @property
+    def offset_ms(self) -> float:
+        """How far the server's clock was ahead of this machine's when they were compared, in ms."""
+        return (self._from_steady_s - self._wall_minus_steady_s) * 1000
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether this machine's clock was set since then, or the machine slept: then compare again."""
+        return abs(_wall_minus_steady_s() - self._wall_minus_steady_s) > _DISTURBANCE_S
 
     async def calibrate(self, redis: Any, rounds: int = 3) -> float:
-        """Measure and keep the offset to the server in ms; returns it."""
+        """Measure and keep the distance to the server's clock; returns ``offset_ms``."""
         best: tuple[float, float] | None = None
         for _ in range(rounds):
-            before = time.time()
+            before = time.monotonic()
             seconds, micros = await redis.time()
-            after = time.time()
-            offset = (seconds + micros / 1e6) - (before + after) / 2
+            after = time.monotonic()
+            from_steady_s = (seconds + micros / 1e6) - (before + after) / 2
             if best is None or after - before < best[0]:
-                best = (after - before, offset)
+                best = (after - before, from_steady_s)
         assert best is not None
-        self.offset_ms = best[1] * 1000
+        self._from_steady_s = best[1]
+        self._wall_minus_steady_s = _wall_minus_steady_s()
         self.calibrated = True
         return self.offset_ms
+
+
+def _wall_minus_steady_s() -> float:
+    return time.time() - time.monotonic()
 
 
 class ManualClock:

@@ -153,14 +153,16 @@ class Engine:
         moved, due = await scripts.run(self.redis, scripts.load("promote"), self.keys.root(domain), args)
         return Promoted(moved, due)
 
-    async def any_lease_ended(self, domain: str) -> bool:
-        """Whether `reclaim` would find a dead worker: one plain command instead of a script."""
-        ended = await self.redis.zcount(self.keys.of("workers", domain), "-inf", f"({self.clock.now_ms()}")
-        return bool(ended)
+    async def reclaim(
+        self, domain: str, most: int = MAX_ITEMS, *, worker_id: str = "", lease_until_ms: int | None = None
+    ) -> Reclaimed:
+        """Take back what one dead worker held, at most about ``most`` actions.
 
-    async def reclaim(self, domain: str, most: int = MAX_ITEMS) -> Reclaimed:
-        """Take back what one worker with an ended lease held, at most about ``most`` actions."""
-        args = [self.clock.now_ms(), most]
+        ``worker_id``: that one, dead because the caller knows it, provided its lease still ends at
+        ``lease_until_ms`` (None: whenever it ends). Without: one whose lease has ended.
+        """
+        lease = "" if lease_until_ms is None else lease_until_ms
+        args = [self.clock.now_ms(), most, worker_id, lease]
         workers, actions = await scripts.run(
             self.redis, scripts.load("reclaim"), self.keys.root(domain), args
         )

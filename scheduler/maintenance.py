@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -15,11 +15,12 @@ from redis.exceptions import RedisError
 from .clock import ServerClock
 from .engine import MAX_ITEMS, Engine
 from .errors import SchedulerError
+from .vigil import Vigil
 
 _log = logging.getLogger(__name__)
 
 _INSIST_S = 0.5
-_CALIBRATE_EVERY_S = 600.0
+_CALIBRATE_EVERY_S = 60.0
 
 
 async def end_task(task: asyncio.Task[Any]) -> None:
@@ -31,6 +32,16 @@ async def end_task(task: asyncio.Task[Any]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait((task,), timeout=_INSIST_S)
+
+
+async def take_back(engine: Engine, domain: str, worker_id: str, lease_until_ms: int | None = None) -> int:
+    """Take back everything that a worker known to be dead held; how many actions that were."""
+    taken = 0
+    while True:
+        found = await engine.reclaim(domain, worker_id=worker_id, lease_until_ms=lease_until_ms)
+        if not found.workers:
+            return taken
+        taken += found.actions
 
 
 class Loop(ABC):
@@ -85,48 +96,58 @@ class Loop(ABC):
 class Maintenance(Loop):
     """Promotes and reclaims, for some domains.
 
-    ``every_s``: how often to look for dead workers. Workers wake up for due work by themselves, so promoting
-    here is a safety net: when something is due, and every ``promote_every_s``. Rounds are spread at random
-    so that many workers do not tick together.
+    ``every_s``: how often to look for dead workers, by default once per heartbeat. Workers wake up for due
+    work by themselves, so promoting here is a safety net: when something is due, and every
+    ``promote_every_s``. Rounds are spread at random so that many workers do not tick together.
     """
 
     name = "maintenance"
 
     def __init__(
-        self, engine: Engine, domains: Sequence[str], *, every_s: float = 5.0, promote_every_s: float = 60.0
+        self,
+        engine: Engine,
+        domains: Sequence[str],
+        *,
+        every_s: float | None = None,
+        promote_every_s: float = 60.0,
+        steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._engine = engine
-        self._every_s = every_s
+        self._every_s = engine.lease_ms / 3000 if every_s is None else every_s
         self._promote_every_s = promote_every_s
-        self._calibrate_at_s = time.monotonic() + _CALIBRATE_EVERY_S
+        self._steady_s = steady_s
+        self._calibrate_at_s = steady_s() + _CALIBRATE_EVERY_S
+        self._vigils = {domain: Vigil(engine, domain, steady_s=steady_s) for domain in domains}
         self._promote_at_ms = dict.fromkeys(domains, 0)
 
     async def tick(self) -> float:
         """One round over all domains."""
         await self._calibrate()
-        delay_s = self._every_s * random.uniform(0.8, 1.2)
-        for domain in self._promote_at_ms:
-            await self._reclaim(domain)
+        delay_s = self._every_s * random.uniform(0.8, 1.0)
+        for domain, vigil in self._vigils.items():
+            await self._reclaim(domain, vigil)
             now_ms = self._engine.clock.now_ms()
             if now_ms >= self._promote_at_ms[domain]:
                 self._promote_at_ms[domain] = await self._promote(domain)
             delay_s = min(delay_s, max(self._promote_at_ms[domain] - now_ms, 10) / 1000)
+            if vigil.look_again_in_s is not None:
+                delay_s = min(delay_s, max(vigil.look_again_in_s, 0.01))
         return delay_s
 
     async def _calibrate(self) -> None:
         """Clocks drift apart: measure the distance to the server's again from time to time."""
-        clock, now_s = self._engine.clock, time.monotonic()
-        if isinstance(clock, ServerClock) and now_s >= self._calibrate_at_s:
+        clock, now_s = self._engine.clock, self._steady_s()
+        if isinstance(clock, ServerClock) and (now_s >= self._calibrate_at_s or clock.disturbed):
             if clock.calibrated:
                 await clock.calibrate(self._engine.redis)
             self._calibrate_at_s = now_s + _CALIBRATE_EVERY_S
 
-    async def _reclaim(self, domain: str) -> None:
-        while await self._engine.any_lease_ended(domain):
-            found = await self._engine.reclaim(domain)
-            if found.actions:
-                _log.warning("%s: took back %d actions of a worker that died", domain, found.actions)
+    async def _reclaim(self, domain: str, vigil: Vigil) -> None:
+        for worker_id, lease_until_ms in await vigil.dead():
+            taken = await take_back(self._engine, domain, worker_id, lease_until_ms)
+            if taken:
+                _log.warning("%s: took back %d actions of %s, which died", domain, taken, worker_id)
 
     async def _promote(self, domain: str) -> int:
         """Promote what is due; returns when to look again (epoch ms)."""

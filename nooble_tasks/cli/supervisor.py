@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,10 @@ class RestartPolicy:
 
 
 class Supervisor:
-    """Runs processes until `stop`, until all have ended well, or until one is given up."""
+    """Runs processes until `stop`, until all have ended well, or until one is given up.
+
+    `on_death(pid)` is called when one has ended with an error or by a signal.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Supervisor:
         emit: Emit,
         grace_s: float = 30.0,
         restarts: RestartPolicy | None = None,
+        on_death: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
         self._specs = list(specs)
         self._environment = dict(environment)
@@ -49,6 +53,8 @@ class Supervisor:
         self._emit = emit
         self._grace_s = grace_s
         self._restarts = restarts or RestartPolicy()
+        self._on_death = on_death
+        self._aftermaths: set[asyncio.Task[None]] = set()
         self._guard = Guard(grace_s)
         self._children: dict[str, Child] = {}
         self._stopping = asyncio.Event()
@@ -81,6 +87,7 @@ class Supervisor:
             for child in self._children.values():
                 child.signal(signal.SIGKILL)
             await self._guard.stop()
+            await asyncio.gather(*self._aftermaths, return_exceptions=True)
         return not self._given_up
 
     async def reload(self) -> None:
@@ -99,6 +106,10 @@ class Supervisor:
             self._children[spec.name] = child
             code = await self._outcome(child)
             del self._children[spec.name]
+            if code != 0 and self._on_death is not None:
+                aftermath = asyncio.ensure_future(self._on_death(child.pid))
+                self._aftermaths.add(aftermath)
+                aftermath.add_done_callback(self._aftermaths.discard)
             if self._stopping.is_set():
                 return
             if spec.name in self._reloading:

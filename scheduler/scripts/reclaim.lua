@@ -1,16 +1,24 @@
 -- reclaim: take back what a dead worker held; it is next in its tenant's line. One worker per call, a
 -- bounded number of actions: call again while the reply says there was one.
+-- With `worker_id` that worker is dead because the caller says so, provided that it has not moved its lease
+-- since (`lease_ms`, '' for whatever it is). Without, it is one whose lease has ended.
 --
 -- @keys workers owned cancelling sleepers mailbox counters
--- @argv now_ms:int most:int
+-- @argv now_ms:int most:int worker_id:str lease_ms:str
 -- @include owned
 -- @include returned
 -- @include bury
 -- @include wake
 -- REPLY: {dead workers found (0 or 1), actions taken back}
 
-local worker = redis.call('ZRANGEBYSCORE', workers_key, '-inf', '(' .. now_ms, 'LIMIT', 0, 1)[1]
-if not worker then return {0, 0} end
+local worker = worker_id
+if worker == '' then
+  worker = redis.call('ZRANGEBYSCORE', workers_key, '-inf', '(' .. now_ms, 'LIMIT', 0, 1)[1]
+  if not worker then return {0, 0} end
+else
+  local lease = redis.call('ZSCORE', workers_key, worker)
+  if not lease or (lease_ms ~= '' and tonumber(lease) ~= tonumber(lease_ms)) then return {0, 0} end
+end
 local owned_key = owned_prefix .. worker
 local cursor, fields = '0', nil
 repeat -- a hash that has shrunk may show nothing at first

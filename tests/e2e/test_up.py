@@ -7,12 +7,15 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from nooble_tasks import BaseRedisClient, CommonAppSettings, RedisManager
 from nooble_tasks.embedded import project_of, running_server_url
-from tests.e2e.processes import Running, alive, run, running, wait_until
+from tests.e2e.processes import Running, alive, run, running, until, wait_until
+from tests.e2e.shop import GATE, RUNS
 
 SLEEPER = """
 import os, subprocess, sys, time
@@ -113,3 +116,35 @@ def test_reload_restarts_on_a_change(project: Path, tmp_path: Path) -> None:
         assert "restarts with the changed code" in up.output
         up.send(signal.SIGTERM)
         up.wait()
+
+
+@pytest.mark.faults
+async def test_what_a_killed_worker_held_starts_again_long_before_its_lease_ends(
+    tmp_path: Path, redis_url: str
+) -> None:
+    """The parent sees the death, so nobody waits for the lease: a minute, twice as long as patience."""
+    worker = f"{sys.executable} -m nooble_tasks.cli worker tests.e2e.shop:ShopService"
+    (tmp_path / "Procfile").write_text(f"one: {worker}\ntwo: {worker}\n")
+    environment = {"NOOBLE_REDIS_URL": redis_url, "NOOBLE_DOMAIN_NAME": "shop", "NOOBLE_LEASE_S": "60"}
+    settings = CommonAppSettings(service_name="customer_service", redis_url=redis_url)
+    async with RedisManager(settings) as manager:
+        redis: Any = manager.get_client()
+        client = BaseRedisClient("customer_service", redis, settings)
+        with running(tmp_path / "up.log", "up", settings=environment, cwd=tmp_path):
+            handle = await client.enqueue_action("shop.order.wait", tenant_id="acme", tier="enterprise")
+
+            async def runs() -> list[dict[str, int]]:
+                return [json.loads(line) for line in await redis.lrange(RUNS, 0, -1)]
+
+            async def started() -> bool:
+                return bool(await runs())
+
+            async def started_again() -> bool:
+                return len(await runs()) == 2
+
+            await until(started, "an attempt runs")
+            os.kill((await runs())[0]["pid"], signal.SIGKILL)
+            await until(started_again, "another worker runs it")
+            await redis.set(GATE, 1)
+            assert await handle.result(10) == 2
+        await client.close()

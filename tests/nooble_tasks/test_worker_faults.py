@@ -115,7 +115,7 @@ async def test_the_lease_is_kept_while_a_handler_blocks_the_loop(
         handle = await worker.redis_client.enqueue_action(action("block", 1.6))
         assert await handle.result(10) == "done"
         assert worker.worker_id == old
-        assert not await worker.bus.engine.any_lease_ended(DOMAIN)
+        assert (await worker.bus.engine.reclaim(DOMAIN)).workers == 0
 
 
 async def test_killed_connections_are_made_again(

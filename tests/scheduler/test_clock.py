@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -59,3 +60,18 @@ async def test_of_a_real_server(redis: Redis) -> None:
     seconds, micros = await redis.time()
     assert abs(offset) < 1000  # the server runs on this machine
     assert abs(clock.now_ms() - (seconds * 1000 + micros // 1000)) < 1000
+
+
+async def test_setting_this_machines_clock_moves_nothing_but_is_noticed(redis: Redis) -> None:
+    clock = ServerClock()
+    await clock.calibrate(redis)
+    before = clock.now_ms()
+    assert not clock.disturbed
+    wall = time.time
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: wall() + 7_200)
+        assert 0 <= clock.now_ms() - before < 1_000
+        assert clock.disturbed
+        await clock.calibrate(redis)
+        assert not clock.disturbed
+        assert 0 <= clock.now_ms() - before < 1_000

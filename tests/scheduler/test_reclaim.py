@@ -143,3 +143,26 @@ async def test_a_retried_action_of_the_dead_worker_is_not_its_any_more(world: Wo
     world.clock.advance(world.engine.lease_ms + 1)
     assert await world.engine.reclaim(world.domain) == (1, 1)
     assert (await world.snapshot())["scheduled"] == {"acme-0": NOW + 1}
+
+
+async def test_a_worker_whose_death_is_known_loses_all_before_its_lease_ends(world: World) -> None:
+    await world.worker("w2")
+    await world.enqueue(*some(3))
+    await world.claim("w1", 2)
+    await world.claim("w2", 1)
+    assert await world.engine.reclaim(world.domain, worker_id="w1") == (1, 2)
+    assert await world.engine.reclaim(world.domain, worker_id="w1") == (0, 0)
+    assert not (await world.engine.extend(world.domain, "w1")).held
+    assert (await world.snapshot())["owned:w2"]
+
+
+async def test_a_lease_that_has_moved_keeps_its_worker(world: World) -> None:
+    await world.enqueue(new("x1"))
+    await world.claim()
+    lease = world.now + world.engine.lease_ms
+    before = await world.snapshot()
+    reclaim = world.engine.reclaim
+    assert await reclaim(world.domain, worker_id="w1", lease_until_ms=lease - 1) == (0, 0)
+    assert await reclaim(world.domain, worker_id="nobody") == (0, 0)
+    assert await world.snapshot() == before
+    assert await reclaim(world.domain, worker_id="w1", lease_until_ms=lease) == (1, 1)

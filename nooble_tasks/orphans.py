@@ -1,0 +1,43 @@
+"""What a process of this machine held when it died: its parent knows of the death, nobody need wait for the
+lease to end.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from ._engine import Engine, SchedulerError, inspection, maintenance
+
+_log = logging.getLogger(__name__)
+
+
+def host_and_pid(pid: int | None = None) -> str:
+    """How a worker of this machine's process ``pid`` (default: this one) is called within its id."""
+    host = "".join(c if c.isalnum() or c in "-_." else "-" for c in socket.gethostname())[:40] or "host"
+    return f"{host.lstrip('-_.') or 'host'}-{os.getpid() if pid is None else pid}"
+
+
+async def take_back_from_process(engine: Engine, pid: int) -> int:
+    """Take back what workers of this machine's dead process ``pid`` held; how many actions that were.
+
+    Only for a parent that has waited for the process: what still runs loses its lease. An error of Redis is
+    logged: the lease ends by itself.
+    """
+    taken = 0
+    try:
+        for domain in await inspection.domains(engine):
+            for worker_id in await _workers_of(engine, domain, host_and_pid(pid)):
+                taken += await maintenance.take_back(engine, domain, worker_id)
+    except (RedisError, OSError, SchedulerError) as error:
+        _log.warning("taking back what process %d held: %s; its lease will end by itself", pid, error)
+    return taken
+
+
+async def _workers_of(engine: Engine, domain: str, name: str) -> list[str]:
+    every: list[Any] = await engine.redis.zrange(engine.keys.of("workers", domain), 0, -1)
+    return [worker for worker in (raw.decode() for raw in every) if f".{name}." in worker]

@@ -1,0 +1,67 @@
+"""Which workers are dead: an ended lease is not enough, its heartbeat must be missing too.
+
+A lease is a time by somebody's clock. If the clock of whoever looks has jumped, every lease seems to have
+ended; but a worker that lives moves its lease on with every heartbeat, whatever its clock says. So a worker
+is dead when its lease has ended *and* has not moved for longer than a heartbeat takes, measured here by a
+clock that cannot jump.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .engine import Engine
+
+_LOOKED_AT = 500
+_HEARTBEATS = 1.2
+"""How many heartbeats must be missing; the last part of one is for its way through the network."""
+
+
+class DeadWorker(NamedTuple):
+    """A worker to take back from, and the lease it had when that was decided."""
+
+    worker_id: str
+    lease_until_ms: int
+
+
+class Vigil:
+    """Watches the workers of one domain whose leases are old.
+
+    Watching begins half a lease before its end, so that one that dies is known to be dead soon after.
+    ``steady_s`` is a clock that never jumps.
+    """
+
+    def __init__(
+        self, engine: Engine, domain: str, *, steady_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._engine = engine
+        self._key = engine.keys.of("workers", domain)
+        self._steady_s = steady_s
+        self._patience_s = engine.lease_ms / 3000 * _HEARTBEATS
+        self._unmoved: dict[str, tuple[int, float]] = {}
+        self.look_again_in_s: float | None = None
+
+    async def dead(self) -> list[DeadWorker]:
+        """Those that are dead now; ``look_again_in_s``: when the next may be, None when none is suspected."""
+        now_ms, now_s = self._engine.clock.now_ms(), self._steady_s()
+        old = await self._engine.redis.zrangebyscore(
+            self._key, "-inf", now_ms + self._engine.lease_ms // 2, 0, _LOOKED_AT, withscores=True
+        )
+        unmoved: dict[str, tuple[int, float]] = {}
+        found, again = [], []
+        for raw, score in old:
+            worker_id, lease_until_ms = raw.decode(), int(score)
+            lease, since_s = self._unmoved.get(worker_id, (None, now_s))
+            if lease != lease_until_ms:
+                since_s = now_s
+            unmoved[worker_id] = (lease_until_ms, since_s)
+            missing_s = max((lease_until_ms + 1 - now_ms) / 1000, since_s + self._patience_s - now_s)
+            if missing_s <= 0:
+                found.append(DeadWorker(worker_id, lease_until_ms))
+            else:
+                again.append(missing_s)
+        self._unmoved = unmoved
+        self.look_again_in_s = min(again, default=None)
+        return found
