@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ._engine import Clock, Engine, Keys, Policy, ServerClock
+from ._engine import Clock, Engine, Keys, Policy, PolicyStore, ServerClock
 from .queue_manager import QueueManager
 from .replies import ReplyListener
 from .settings import CommonAppSettings
@@ -30,17 +30,17 @@ class Bus:
         self.redis = redis
         self.settings = settings
         self.keys = Keys(settings.key_prefix, cluster=settings.redis_cluster)
-        self.policy = policy or load_policy(settings)
         self.clock: Clock = clock or ServerClock()
         self.engine = Engine(
             redis,
-            policy=self.policy,
+            policy=policy or load_policy(settings),
             clock=self.clock,
             keys=self.keys,
             lease_ms=int(settings.lease_s * 1000),
             duplicate_window_ms=int(settings.dedupe_window_s * 1000),
             response_ttl_ms=int(settings.result_ttl_s * 1000),
         )
+        self.policies = PolicyStore(self.engine)
         self.queue_manager = QueueManager(
             settings.environment, keys=self.keys, registry=settings.service_registry()
         )
@@ -64,6 +64,11 @@ class Bus:
         _buses[redis] = bus
         return bus
 
+    @property
+    def policy(self) -> Policy:
+        """The policy this process goes by: the newest it knows of the store, at first its own file's."""
+        return self.engine.policy
+
     async def ready(self) -> None:
         """Before the first command: agree with the server about the time."""
         if isinstance(self.clock, ServerClock) and not self.clock.calibrated:
@@ -86,9 +91,9 @@ def load_policy(settings: CommonAppSettings) -> Policy:
     if local.is_file():
         return Policy.load(local)
     shipped = files(__package__) / "_config" / "tiers.toml"
-    if shipped.is_file():
-        return Policy.parse(shipped.read_text(encoding="utf-8"), source="the shipped tiers.toml")
-    return Policy.load(Path(__file__).parent.parent / "config" / "tiers.toml")
+    if not shipped.is_file():
+        shipped = Path(__file__).parent.parent / "config" / "tiers.toml"
+    return Policy.parse(shipped.read_text(encoding="utf-8"), source="the shipped tiers.toml")
 
 
 async def close_bus(redis: Any) -> None:

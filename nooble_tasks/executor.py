@@ -40,7 +40,7 @@ class Executor:
         handle: Handle,
         *,
         domain: str,
-        policy: Policy,
+        policy: Callable[[], Policy],
         clock: Clock,
         limits: PayloadLimits = DEFAULT_LIMITS,
     ) -> None:
@@ -48,10 +48,17 @@ class Executor:
         self._handle = handle
         self._clock = clock
         self._limits = limits
-        self._timeouts = {name: policy.tier(name, domain).timeout for name in policy.names()}
+        self._domain = domain
+        self._policy = policy
+        self._timeouts_of: Policy | None = None
+        self._timeouts: dict[str, float] = {}
 
     def limit_s(self, claimed: Claimed) -> float:
         """How long an attempt may run: the smallest of the tier's, the handler's and the deadline's time."""
+        policy = self._policy()
+        if policy is not self._timeouts_of:
+            self._timeouts = {name: policy.tier(name, self._domain).timeout for name in policy.names()}
+            self._timeouts_of = policy
         limit_s = self._timeouts.get(claimed.tier, _UNKNOWN_TIER_S)
         own = self._service.options_of(claimed.action_type).timeout_s
         if own is not None and own < limit_s:

@@ -44,8 +44,8 @@ class Membership:
         await self.part()
         self.worker_id = self._new_id()
         engine, loop = self._bus.engine, asyncio.get_running_loop()
+        await self._bus.policies.join(self._domains, by=f"worker {self._name}")
         for domain in self._domains:
-            await engine.publish_policy(domain)
             await engine.extend(domain, self.worker_id, register=True)
 
         def from_thread(call: Callable[..., None], *args: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,8 +23,9 @@ _BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 class Turns:
     """Takes turns for a worker with ``concurrency`` slots over the lines of its domains.
 
-    ``worker_id`` tells under which id it is registered now, ``nudge`` is called when a turn is over,
-    ``on_lost`` when a claim finds that the lease has ended.
+    ``follow(domain, version)`` is awaited when a claim was decided under another version of the policy than
+    the engine goes by, before what it brought starts. ``worker_id`` tells under which id it is registered
+    now, ``nudge`` is called when a turn is over, ``on_lost`` when a claim finds that the lease has ended.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class Turns:
         lines: Sequence[Line],
         concurrency: int,
         *,
+        follow: Callable[[str, int], Awaitable[None]],
         worker_id: Callable[[], str],
         nudge: Callable[[], None],
         on_lost: Callable[[str], None],
         logger: logging.Logger,
     ) -> None:
         self._engine = engine
+        self._follow_policy = follow
         self._clock: Clock = engine.clock
         self._lines = list(lines)
         self._concurrency = concurrency
@@ -108,6 +111,8 @@ class Turns:
         try:
             if slots > 0:
                 accepted, claim = await self._engine.finish_and_claim(line.domain, worker_id, finishes, slots)
+                if claim.policy_version != self._engine.policy_version and not claim.lost:
+                    await self._follow(line.domain, claim.policy_version)
             else:
                 accepted, claim = await self._engine.finish(line.domain, worker_id, finishes), None
             self._failures = 0
@@ -123,6 +128,13 @@ class Turns:
         self._note_refused(finishes, accepted)
         if claim is not None and worker_id == self._worker_id():  # else it is about an earlier lease
             self._start(line, claim, slots, wakes)
+
+    async def _follow(self, domain: str, version: int) -> None:
+        """What was claimed under another policy also runs under it; not knowing it stops nobody."""
+        try:
+            await self._follow_policy(domain, version)
+        except _ERRORS as error:
+            self._logger.warning("loading version %d of the policy: %s", version, error)
 
     async def _take_stock(self, line: Line) -> None:
         """Give back what a claim took whose answer got lost: nobody here knows of it and would run it."""

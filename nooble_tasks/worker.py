@@ -80,12 +80,17 @@ class BaseWorker:
             self.bus.engine,
             list(self._lines.values()),
             self.concurrency,
+            follow=self.bus.policies.follow,
             worker_id=lambda: self.worker_id,
             nudge=self._event.set,
             on_lost=self._on_lost,
             logger=self._logger,
         )
-        self._maintenance = maintenance.Maintenance(self.bus.engine, list(self._lines)) if maintain else None
+        self._maintenance = (
+            maintenance.Maintenance(self.bus.engine, list(self._lines), policies=self.bus.policies)
+            if maintain
+            else None
+        )
         self._burst = burst
         self._quiet = False
         self._grace_s = app_settings.drain_timeout_s
@@ -100,7 +105,7 @@ class BaseWorker:
             service,
             handle,
             domain=domain,
-            policy=self.bus.policy,
+            policy=lambda: self.bus.policy,
             clock=self.bus.clock,
             limits=self.app_settings.payload_limits,
         )
@@ -170,7 +175,8 @@ class BaseWorker:
         return await self.service.process_action(action)
 
     async def _ensure_consumer_group_exists(self) -> None:
-        """Join the domains: publish the policy, register. Streams and groups come with their first action."""
+        """Join the domains: take on the newest policy, register. Streams and groups come with their
+        first action."""
         await self._membership.join()
 
     async def _process_action_loop(self) -> None:

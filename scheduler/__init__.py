@@ -6,7 +6,14 @@ Imports nothing of ours; payloads are opaque bytes. Start reading at :mod:`sched
 
 from .clock import Clock, ManualClock, ServerClock, SystemClock
 from .engine import Engine
-from .errors import PolicyError, SchedulerError, ScriptError, UnknownTierError
+from .errors import (
+    PolicyConflictError,
+    PolicyError,
+    SchedulerError,
+    ScriptError,
+    UnknownTierError,
+    UnknownVersionError,
+)
 from .keys import Keys
 from .model import (
     Claim,
@@ -20,6 +27,7 @@ from .model import (
     Reclaimed,
     State,
 )
+from .policy_store import PolicyStore, PolicyVersion, Published
 from .tiers import Policy, TierPolicy
 
 __all__ = [
@@ -35,8 +43,12 @@ __all__ = [
     "NewAction",
     "Outcome",
     "Policy",
+    "PolicyConflictError",
     "PolicyError",
+    "PolicyStore",
+    "PolicyVersion",
     "Promoted",
+    "Published",
     "Reclaimed",
     "SchedulerError",
     "ScriptError",
@@ -45,4 +57,5 @@ __all__ = [
     "SystemClock",
     "TierPolicy",
     "UnknownTierError",
+    "UnknownVersionError",
 ]

@@ -52,6 +52,7 @@ class Engine:
     ) -> None:
         self.redis = redis
         self.policy = policy
+        self.policy_version = 0
         self.clock = clock
         self.keys = keys or Keys()
         self.lease_ms = lease_ms
@@ -61,9 +62,20 @@ class Engine:
         self._compiled: dict[str, CompiledPolicy] = {}
         self._periods: dict[str, tuple[str, ...]] = {}
 
-    async def publish_policy(self, domain: str) -> None:
-        """Make this process's policy the one that claims of ``domain`` run under."""
-        await self.redis.set(self.keys.of("policy", domain), self._policy(domain).to_json())
+    def use_policy(self, policy: Policy, version: int) -> None:
+        """From now on this process goes by ``policy``, published as ``version``."""
+        self.policy, self.policy_version = policy, version
+        self._compiled.clear()
+        self._periods.clear()
+
+    async def publish_policy(self, domain: str) -> int:
+        """Make this process's policy the one that claims of ``domain`` run under; the version they do.
+
+        That is another where a newer one is at work there already: then nothing is written.
+        """
+        args = [self._policy(domain).to_json()]
+        version: int = await scripts.run(self.redis, scripts.load("publish"), self.keys.root(domain), args)
+        return version
 
     async def enqueue(self, domain: str, actions: Sequence[NewAction]) -> list[Enqueued]:
         """Put actions in line: into their streams, or into ``scheduled`` when due later.
@@ -171,7 +183,7 @@ class Engine:
     def _policy(self, domain: str) -> CompiledPolicy:
         compiled = self._compiled.get(domain)
         if compiled is None:
-            compiled = self._compiled[domain] = self.policy.compile(domain)
+            compiled = self._compiled[domain] = self.policy.compile(domain, self.policy_version)
         return compiled
 
     def _claim_call(self, domain: str, worker_id: str, slots: int) -> tuple[scripts.Script, str, list[Any]]:
@@ -217,7 +229,7 @@ class Engine:
 
 def read_claim(reply: list[Any], now_ms: int) -> Claim:
     """The reply of the ``claim`` script as values."""
-    _, token, next_due_ms, more, *flat = reply
+    _, token, next_due_ms, more, policy_version, *flat = reply
     actions = []
     for at in range(0, len(flat), 4):
         tenant_id, tier = flat[at].decode().split(":")
@@ -240,7 +252,7 @@ def read_claim(reply: list[Any], now_ms: int) -> Claim:
                 0 < deadline_ms <= now_ms,
             )
         )
-    return Claim(actions, next_due_ms, bool(more))
+    return Claim(actions, next_due_ms, bool(more), policy_version=policy_version)
 
 
 def read_extended(reply: list[Any]) -> Extended:

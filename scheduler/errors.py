@@ -1,9 +1,11 @@
 """What can go wrong in the scheduler.
 
 SchedulerError
-├── PolicyError        a policy that cannot be used: names file, key and the nearest valid key
-├── UnknownTierError   a tier the policy does not have
-└── ScriptError        a script refused or failed; carries verb and the server's words
+├── PolicyError              a policy that cannot be used: names file, key and the nearest valid key
+│   ├── PolicyConflictError  somebody else published meanwhile
+│   └── UnknownVersionError  a version the policy store does not have
+├── UnknownTierError         a tier the policy does not have
+└── ScriptError              a script refused or failed; carries verb and the server's words
 """
 
 from __future__ import annotations
@@ -18,6 +20,31 @@ class SchedulerError(Exception):
 
 class PolicyError(SchedulerError):
     """A policy that cannot be used; the running one stays."""
+
+
+class PolicyConflictError(PolicyError):
+    """Somebody else published meanwhile; nothing was written. ``version`` is the one in force."""
+
+    def __init__(self, expected: int, version: int, what: str) -> None:
+        super().__init__(
+            f"the policy in force is {what}, not the version {expected} that this one was meant to replace; "
+            "look at what it changed, then publish again"
+        )
+        self.expected = expected
+        self.version = version
+
+
+class UnknownVersionError(PolicyError):
+    """A version the policy store does not have (any more)."""
+
+    def __init__(self, version: int, known: Iterable[int]) -> None:
+        numbers = sorted(known)
+        has = "nothing was published yet"
+        if numbers:
+            close = min(numbers, key=lambda number: abs(number - version))
+            has = f"did you mean {close}? It has {numbers[0]} to {numbers[-1]}"
+        super().__init__(f"the policy store has no version {version}; {has}")
+        self.version = version
 
 
 class UnknownTierError(SchedulerError):

@@ -1,12 +1,13 @@
 """Every Redis key of the queue: its name, its type, how long it lives.
 
-Two families:
+Three families:
 
 * the **work streams**, named ``<domain>:<tenant_id>:<tier>`` exactly;
-* the engine's own keys, all under ``<prefix>:<domain>:``.
+* the engine's own keys of a domain, all under ``<prefix>:<domain>:``;
+* what all domains share, under ``<prefix>::``.
 
 On a Cluster the domain is written as a hash tag (``{embedding}``), so the keys that one script touches
-share a slot. ``CATALOGUE`` is the single list: Python formats keys from it, the script loader writes the
+share a slot. A shared key is a slot of its own: one plain command each. ``CATALOGUE`` is the single list: Python formats keys from it, the script loader writes the
 ``local …_key`` lines of each Lua script from it, and ``docs/keys.md`` is generated from it.
 """
 
@@ -64,6 +65,11 @@ CATALOGUE: tuple[KeySpec, ...] = (
     KeySpec("events", "events", "stream", "bounded by count", "outcomes and holds, one entry per script call"),
 )  # fmt: skip
 
+SHARED: tuple[KeySpec, ...] = (
+    KeySpec("policies", "policies", "stream", "the last 100 versions", "published policies: text, by, why, at_ms; the entry's id is `<version>-0`"),
+    KeySpec("domains", "domains", "set", "kept, one member per domain", "domains that were ever served"),
+)  # fmt: skip
+
 BY_NAME = {spec.name: spec for spec in CATALOGUE}
 
 
@@ -107,6 +113,10 @@ class Keys:
         head = BY_NAME[name].suffix.split("<", 1)[0].rstrip(":")
         return ":".join((self.root(domain), head, *parts))
 
+    def shared(self, name: str) -> str:
+        """A key that all domains share: ``shared("policies")`` → ``nooble::policies``."""
+        return f"{self.prefix}::{name}"
+
     def response(self, domain: str, action_id: str) -> str:
         """The unique response list of one action."""
         return f"{self.root(domain)}:resp:{action_id}"
@@ -133,12 +143,17 @@ def lua_key(name: str) -> str:
     return f"local {name}_prefix = KEYS[1] .. ':{fixed}'"
 
 
+def _rows(specs: tuple[KeySpec, ...]) -> str:
+    rows = (f"| `{s.suffix}` | {s.redis_type} | {s.holds} | {s.lifetime} |" for s in specs)
+    return (
+        "| key | type | holds | lives |\n|---|---|---|---|\n"
+        + "\n".join(rows).replace("<tier>", "‹tier›")
+        + "\n"
+    )
+
+
 def markdown() -> str:
     """The page ``docs/keys.md``."""
-    rows = "\n".join(
-        f"| `{s.suffix}` | {s.redis_type} | {s.holds} | {s.lifetime} |".replace("<tier>", "‹tier›")
-        for s in CATALOGUE
-    )
     return (
         "# Keys\n\n"
         "Generated from `scheduler/keys.py` by `python -m scheduler.keys`; a test keeps this page current.\n\n"
@@ -148,7 +163,9 @@ def markdown() -> str:
         "consumers: `running` holds what a worker owns, `parked` what waits for another attempt.\n\n"
         "Everything else of the engine lives under `nooble:<domain>:` (on a Cluster `nooble:{<domain>}:` and\n"
         "`{<domain>}:<tenant_id>:<tier>`, so that one script's keys share a slot):\n\n"
-        "| key | type | holds | lives |\n|---|---|---|---|\n" + rows + "\n"
+        + _rows(CATALOGUE)
+        + "\nWhat all domains share lives under `nooble::`, each key in a slot of its own, never in a script:\n\n"
+        + _rows(SHARED)
     )
 
 

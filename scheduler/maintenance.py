@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from .clock import ServerClock
 from .engine import MAX_ITEMS, Engine
 from .errors import SchedulerError
+from .policy_store import PolicyStore
 from .vigil import Vigil
 
 _log = logging.getLogger(__name__)
@@ -108,12 +109,14 @@ class Maintenance(Loop):
         engine: Engine,
         domains: Sequence[str],
         *,
+        policies: PolicyStore | None = None,
         every_s: float | None = None,
         promote_every_s: float = 60.0,
         steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._engine = engine
+        self._policies = policies or PolicyStore(engine)
         self._every_s = engine.lease_ms / 3000 if every_s is None else every_s
         self._promote_every_s = promote_every_s
         self._steady_s = steady_s
@@ -124,6 +127,8 @@ class Maintenance(Loop):
     async def tick(self) -> float:
         """One round over all domains."""
         await self._calibrate()
+        if await self._policies.catch_up():
+            await self._policies.bring_up(self._vigils)
         delay_s = self._every_s * random.uniform(0.8, 1.0)
         for domain, vigil in self._vigils.items():
             await self._reclaim(domain, vigil)

@@ -89,13 +89,15 @@ class Claim(NamedTuple):
 
     ``next_due_ms``: when something held or scheduled becomes startable (0: nothing known), meaningful
     when ``more`` is False. ``more``: something startable was left behind. ``lost``: the worker is not
-    registered (any more); what it held belongs to others now.
+    registered (any more); what it held belongs to others now. ``policy_version``: under which version of the
+    policy this was decided, 0 for one that never was in the store.
     """
 
     actions: list[Claimed]
     next_due_ms: int
     more: bool
     lost: bool = False
+    policy_version: int = 0
 
 
 class Finish(NamedTuple):

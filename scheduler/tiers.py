@@ -13,7 +13,15 @@ from typing import Any, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from limits import RateLimitItem, parse_many
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from .calendar import UNITS, period_name
 from .errors import PolicyError, UnknownTierError, nearest
@@ -127,6 +135,22 @@ class Policy(BaseModel):
     time_zone: str = "UTC"
     tiers: dict[str, TierPolicy] = Field(min_length=1)
     domains: dict[str, tuple[LimitRule, ...]] = Field(default_factory=dict)
+    _text: str = PrivateAttr(default="")
+    _source: str = PrivateAttr(default="")
+
+    @property
+    def text(self) -> str:
+        """The TOML it was read from; empty when it was made otherwise."""
+        return self._text
+
+    @property
+    def source(self) -> str:
+        """Where the text came from: a file's name, or words for it."""
+        return self._source
+
+    def same_as(self, other: Policy) -> bool:
+        """Whether both say the same, however they are written."""
+        return self.model_dump() == other.model_dump()
 
     @field_validator("time_zone")
     @classmethod
@@ -185,11 +209,13 @@ class Policy(BaseModel):
     def parse(cls, text: str, *, source: str = "policy") -> Policy:
         """Validate TOML text; ``source`` names it in messages. Raises :class:`PolicyError`."""
         try:
-            return cls.model_validate(tomllib.loads(text))
+            policy = cls.model_validate(tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
             raise PolicyError(f"{source}: not valid TOML: {error}") from error
         except ValidationError as error:
             raise PolicyError("\n".join(_explain(source, item) for item in error.errors())) from error
+        policy._text, policy._source = text, source
+        return policy
 
     def names(self) -> list[str]:
         """Tier names, best priority first."""
@@ -202,8 +228,8 @@ class Policy(BaseModel):
         except KeyError:
             raise UnknownTierError(name, self.names()) from None
 
-    def compile(self, domain: str) -> CompiledPolicy:
-        """What the scripts need of it for one domain."""
+    def compile(self, domain: str, version: int = 0) -> CompiledPolicy:
+        """What the scripts need of it for one domain. ``version``: under which number it was published."""
         tiers = []
         for name in self.names():
             tier = self.tier(name, domain)
@@ -219,7 +245,7 @@ class Policy(BaseModel):
                 )
             )
         rules = self.domains.get(domain, ())
-        return CompiledPolicy(tuple(tiers), tuple(rule.compile(self.time_zone) for rule in rules))
+        return CompiledPolicy(tuple(tiers), tuple(rule.compile(self.time_zone) for rule in rules), version)
 
 
 class CompiledTier(NamedTuple):
@@ -236,11 +262,14 @@ class CompiledTier(NamedTuple):
 class CompiledPolicy:
     """The policy of one domain in the form of the scripts and the oracle."""
 
-    __slots__ = ("domain_limits", "periods", "tiers")
+    __slots__ = ("domain_limits", "periods", "tiers", "version")
 
-    def __init__(self, tiers: tuple[CompiledTier, ...], domain_limits: tuple[Limit, ...] = ()) -> None:
+    def __init__(
+        self, tiers: tuple[CompiledTier, ...], domain_limits: tuple[Limit, ...] = (), version: int = 0
+    ) -> None:
         self.tiers = tiers
         self.domain_limits = domain_limits
+        self.version = version
         every = [*domain_limits, *(limit for tier in tiers for limit in tier.limits)]
         self.periods: tuple[str, ...] = tuple(sorted({limit.period for limit in every if limit.period}))
 
@@ -248,6 +277,7 @@ class CompiledPolicy:
         """Compact JSON for the ``policy`` key. A limit is [name, strategy, amount, window_ms, period]."""
         return json.dumps(
             {
+                "version": self.version,
                 "tiers": [
                     {
                         "name": t.name,

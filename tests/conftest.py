@@ -36,6 +36,7 @@ for _name in list(os.environ):
         del os.environ[_name]
 
 KEPT_KEYS = (
+    "nooble::*",
     "nooble:*:policy",
     "nooble:*:fairness",
     "nooble:*:counters",

@@ -10,7 +10,7 @@
 -- @include wake
 -- @include bury
 -- @include events
--- REPLY: {status, token, next_due_ms, more, (stream, attempt, head, data)*}
+-- REPLY: {status, token, next_due_ms, more, policy_version, (stream, attempt, head, data)*}
 --        status: 'ok', 'lost' (worker not registered), 'nopolicy', or {'periods', name*}: call again with these
 
 local DUE_AT_ONCE = 100
@@ -47,7 +47,7 @@ if #policy.limits > 0 then
   slots, domain_free_at = allowance(policy.limits, domain_states, now_ms, periods, slots)
   if slots == 0 then
     go_to_sleep()
-    return {'ok', 0, domain_free_at, 0}
+    return {'ok', 0, domain_free_at, 0, policy.version or 0}
   end
 end
 
@@ -111,7 +111,7 @@ while planned < slots do
   planned = planned + 1
 end
 
-local reply, owned, started = {'ok', token, 0, 0}, {}, 0
+local reply, owned, started = {'ok', token, 0, 0, policy.version or 0}, {}, 0
 local usage, usage_due, held, held_why, event_lines = {}, {}, {}, {}, {}
 local waiting, waiting_none = {}, {}
 local token_prefix = token .. ' '

@@ -29,6 +29,7 @@ from tests.nooble_tasks.support import DOMAIN, action, settings_for
 
 NOW = 1_750_000_000_000
 TIERS = 'default_tier = "enterprise"\n[tiers.enterprise]\npriority = 1\ntimeout = 300\n'
+POLICY = Policy.parse(TIERS, source="a test")
 QUEUE = "nooble:probe:callback:me:probe.done"
 
 
@@ -67,7 +68,7 @@ def executor(handle: Callable[[DomainAction], Awaitable[Any]] | None = None) -> 
         service,
         handle or service.process_action,
         domain=DOMAIN,
-        policy=Policy.parse(TIERS, source="a test"),
+        policy=lambda: POLICY,
         clock=ManualClock(NOW),
     )
 

@@ -35,6 +35,7 @@ class FakeEngine:
     """Answers when the test says so."""
 
     lease_ms = 15_000
+    policy_version = 0
 
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -62,17 +63,26 @@ class Table:
         self.engine = FakeEngine()
         self.worker_id = "w1"
         self.lost: list[str] = []
+        self.followed: list[int] = []
+        self.follow_fails: Exception | None = None
         self.nudged = asyncio.Event()
         self.line = Line("probe", cast(Any, FakeExecutor()), self.nudged.set)
         self.turns = Turns(
             cast(Any, self.engine),
             [self.line],
             10,
+            follow=self.follow,
             worker_id=lambda: self.worker_id,
             nudge=self.nudged.set,
             on_lost=self.lost.append,
             logger=logging.getLogger("nooble_tasks.turns"),
         )
+
+    async def follow(self, domain: str, version: int) -> None:
+        self.followed.append(version)
+        if self.follow_fails is not None:
+            raise self.follow_fails
+        self.engine.policy_version = version
 
     async def asked(self) -> tuple[str, list[Finish], int, asyncio.Future[Any]]:
         assert self.turns.begin(quiet=False)

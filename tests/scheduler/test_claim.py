@@ -151,7 +151,7 @@ async def test_a_published_policy_with_other_calendar_quotas(redis: Redis) -> No
 async def test_a_worker_with_nothing_to_take_is_a_sleeper(world: World) -> None:
     before = await world.snapshot()
     claim = await world.claim()
-    assert claim == ([], 0, False, False)
+    assert claim == ([], 0, False, False, 0)
     assert changes(before, await world.snapshot()) == {"sleepers": {"w1": NOW}}
 
 

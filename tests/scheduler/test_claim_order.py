@@ -141,7 +141,7 @@ async def test_domain_limit(redis: Redis) -> None:
     claim = await world.claim()
     assert (len(claim.actions), claim.more) == (3, True)
     claim = await world.claim()
-    assert claim == ([], NOW + MINUTE + 1, False, False)
+    assert claim == ([], NOW + MINUTE + 1, False, False, 0)
     assert (await world.snapshot())["sleepers"] == {"w1": NOW}
     world.clock.advance(MINUTE + 1)
     assert len(await world.claim_ids()) == 3

@@ -69,7 +69,7 @@ async def test_a_full_server_is_worked_empty(world: World) -> None:
             done += ids(claim.actions)
             assert all(await world.finish(*claim.actions, worker="w2", response=b"r"))
         assert sorted(done) == ["acme-0", "acme-1", "held-3", "held-4", "late"]
-        assert await world.claim("w2") == ([], 0, False, False)
+        assert await world.claim("w2") == ([], 0, False, False, 0)
     assert await world.unfinished() == {}
 
 

@@ -31,7 +31,7 @@ def test_every_script_states_its_contract(verb: str) -> None:
 
 
 def test_every_verb_has_a_script() -> None:
-    assert set(scripts.VERBS) | {"retire"} | set(scripts.LOOKS) == set(ALL)
+    assert set(scripts.VERBS) | {"retire", "publish"} | set(scripts.LOOKS) == set(ALL)
 
 
 def test_no_script_asks_for_the_time_or_builds_a_name_of_a_key_by_hand() -> None:

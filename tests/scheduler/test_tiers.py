@@ -126,6 +126,7 @@ def test_what_the_scripts_get() -> None:
         '[domains]\nembedding=["9/minute"]\n'
     )
     assert json.loads(policy.compile("embedding").to_json()) == {
+        "version": 0,
         "tiers": [
             {"name": "a", "share": 333333, "weight": 2, "limits": [], "concurrency": 3, "by_run_time": True},
             {

@@ -1,0 +1,272 @@
+"""Every policy that was ever published: its version, its text, who published it, when and why.
+
+The store is one stream whose entry ids are the versions. Redis refuses an id that is not above the last one,
+so of two publishers that replace the same version one loses, by a plain command and without a lock. Bounded:
+the last ``VERSIONS_KEPT``.
+
+**The store's newest version is the truth.** ``publish`` writes it first, then the compiled policy of each
+domain (``Engine.publish_policy``, which never replaces a newer version by an older one). A publisher that
+dies in between leaves domains with an older policy; every worker brings its domains up to date when it
+joins, when maintenance ticks, and when a claim tells that its domain runs under an older version.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from .engine import Engine
+from .errors import PolicyConflictError, PolicyError, UnknownVersionError
+from .tiers import Policy
+
+VERSIONS_KEPT = 100
+MAX_TEXT_BYTES = 256 * 1024
+"""Largest text of a policy: every claim reads what is compiled from it."""
+
+_MAX_BY, _MAX_WHY = 200, 1_000
+_TAKEN = "equal or smaller"  # what XADD says of an id that is not above the last one
+
+_log = logging.getLogger(__name__)
+
+
+class PolicyVersion(NamedTuple):
+    """One published policy. ``at_ms``: when, in epoch milliseconds. ``by``: who; ``why``: in their words."""
+
+    version: int
+    text: str
+    by: str
+    at_ms: int
+    why: str
+
+    def parse(self) -> Policy:
+        """The policy itself; raises :class:`PolicyError` when this release of the engine cannot use it."""
+        return Policy.parse(self.text, source=f"version {self.version} of the policy")
+
+    def __str__(self) -> str:
+        return f"version {self.version} by {self.by} ({self.why})"
+
+
+class Published(NamedTuple):
+    """What ``publish`` did. ``new`` is False when the newest version had this text already.
+
+    ``domains``: those that run under it now.
+    """
+
+    version: PolicyVersion
+    new: bool
+    domains: list[str]
+
+
+class PolicyStore:
+    """Versions of the policy, and this process's way to go by the newest of them.
+
+    The engine begins with the policy of this process's own file, as version 0.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._own = engine.policy
+        self._key = engine.keys.shared("policies")
+        self._domains_key = engine.keys.shared("domains")
+        self._unusable = 0  # the highest version that was asked for in vain: it is not asked for again
+        self._warned = 0  # about which version the own file's difference was told
+
+    # -- reading ----------------------------------------------------------------------------------------
+
+    async def current(self) -> PolicyVersion | None:
+        """The newest version; None while nothing was published."""
+        return await self._newest("-")
+
+    async def get(self, version: int) -> PolicyVersion:
+        """One version; raises :class:`UnknownVersionError`, which names the nearest there is."""
+        entries: Any = ()
+        if version > 0:
+            entries = await self._engine.redis.xrange(self._key, f"{version}-0", f"{version}-0")
+        if not entries:
+            raise UnknownVersionError(version, [each.version for each in await self.history()])
+        return _read(entries[0])
+
+    async def history(self, most: int = VERSIONS_KEPT) -> list[PolicyVersion]:
+        """The newest versions, newest first."""
+        entries = await self._engine.redis.xrevrange(self._key, count=most)
+        return [_read(entry) for entry in entries]
+
+    async def domains(self) -> list[str]:
+        """Domains that a worker ever joined: those that a policy is compiled for."""
+        return sorted(name.decode() for name in await self._engine.redis.smembers(self._domains_key))
+
+    async def _newest(self, after: str) -> PolicyVersion | None:
+        entries = await self._engine.redis.xrevrange(self._key, min=after, count=1)
+        return _read(entries[0]) if entries else None
+
+    # -- publishing -------------------------------------------------------------------------------------
+
+    async def publish(
+        self,
+        text: str,
+        *,
+        by: str,
+        why: str,
+        expected: int | None = None,
+        force: bool = False,
+        source: str = "policy",
+    ) -> Published:
+        """Make ``text`` (TOML) the policy that every domain runs under.
+
+        ``expected`` is the version it is meant to replace (0: none yet; None: the one in force now); when
+        another is in force, :class:`PolicyConflictError`, unless ``force``. A text that cannot be used:
+        :class:`PolicyError`, and the running policy stays. The text of the version in force makes no new
+        version, but domains that were left behind are brought up to date.
+        """
+        policy = _checked(text, source)
+        by, why = _said("by", by, _MAX_BY), _said("why", why, _MAX_WHY)
+        while True:
+            current = await self.current()
+            version = current.version if current else 0
+            if current is not None and current.text == text:
+                return Published(current, False, await self._put_to_work(current, policy))
+            if expected is not None and version != expected and not force:
+                raise PolicyConflictError(expected, version, str(current or "none"))
+            expected = version
+            added = await self._add(version or await self._highest_at_work(), text, by, why)
+            if added is not None:
+                return Published(added, True, await self._put_to_work(added, policy))
+
+    async def rollback(
+        self, version: int, *, by: str, why: str = "", expected: int | None = None, force: bool = False
+    ) -> Published:
+        """Publish the text of an older version as a new one; raises as ``get`` and ``publish`` do."""
+        old = await self.get(version)
+        why = why or f"back to version {version}"
+        source = f"version {version} of the policy"
+        return await self.publish(old.text, by=by, why=why, expected=expected, force=force, source=source)
+
+    async def _add(self, version: int, text: str, by: str, why: str) -> PolicyVersion | None:
+        """The next version after ``version``; None when somebody else's is there already."""
+        added = PolicyVersion(version + 1, text, by, self._engine.clock.now_ms(), why)
+        fields: dict[Any, Any] = {"text": text, "by": by, "at_ms": added.at_ms, "why": why}
+        try:
+            await self._engine.redis.xadd(
+                self._key, fields, id=f"{added.version}-0", maxlen=VERSIONS_KEPT, approximate=False
+            )
+        except ResponseError as error:
+            if _TAKEN in str(error):
+                return None
+            raise
+        return added
+
+    async def _highest_at_work(self) -> int:
+        """The highest version any domain runs under, for a store that was lost: its numbers go on from there.
+
+        Whoever reads 0 here and finds the store empty afterwards competes for version 1 with the others.
+        """
+        highest = 0
+        for domain in await self.domains():
+            compiled = await self._engine.redis.get(self._engine.keys.of("policy", domain))
+            highest = max(highest, json.loads(compiled).get("version", 0) if compiled else 0)
+        return highest
+
+    async def _put_to_work(self, version: PolicyVersion, policy: Policy) -> list[str]:
+        """Compile it for every domain; those that run under it now."""
+        if version.version > self._engine.policy_version:
+            self._engine.use_policy(policy, version.version)
+        domains = await self.domains()
+        await self.bring_up(domains)
+        return domains
+
+    # -- following --------------------------------------------------------------------------------------
+
+    async def join(self, domains: Sequence[str], *, by: str) -> None:
+        """A worker of these domains begins: under the newest version; its own file is published only when
+        nothing ever was. Where its file says something else, a warning tells how to publish it."""
+        await self._engine.redis.sadd(self._domains_key, *domains)
+        if not await self.catch_up() and not self._engine.policy_version:
+            await self._begin(by)
+        await self.bring_up(domains)
+        self._warn_of_own_file()
+
+    def _warn_of_own_file(self) -> None:
+        version, source = self._engine.policy_version, self._own.source
+        if version in (0, self._warned) or not source or not Path(source).is_file():
+            return
+        self._warned = version
+        if not self._own.same_as(self._engine.policy):
+            _log.warning(
+                "%s is not the policy in force: this worker goes by version %d. What differs: "
+                "`nooble policy diff %s`; to make the file the policy: `nooble policy publish %s`",
+                source,
+                version,
+                source,
+                source,
+            )
+
+    async def _begin(self, by: str) -> None:
+        """The first version is this process's own policy, unless another process was faster."""
+        if not self._own.text:
+            return
+        highest = await self._highest_at_work()
+        if await self.current() is None:
+            first = await self._add(highest, self._own.text, by, "first start")
+            if first is not None:
+                _log.info("%s is version %d of the policy", self._own.source, first.version)
+        await self.catch_up()
+
+    async def catch_up(self) -> bool:
+        """Go by the newest version; whether that is another than before. One command when it is not."""
+        known = max(self._engine.policy_version, self._unusable)
+        newest = await self._newest(f"({known}-0" if known else "-")
+        if newest is None:
+            return False
+        try:
+            policy = newest.parse()
+        except PolicyError as error:
+            self._unusable = newest.version
+            _log.error(
+                "%s cannot be used by this release, which goes on with the timeouts of version %d: %s",
+                newest,
+                self._engine.policy_version,
+                error,
+            )
+            return False
+        self._engine.use_policy(policy, newest.version)
+        return True
+
+    async def bring_up(self, domains: Iterable[str]) -> None:
+        """Put the policy this process goes by to work in ``domains``, where an older one is."""
+        for domain in domains:
+            await self._engine.publish_policy(domain)
+
+    async def follow(self, domain: str, version: int) -> None:
+        """A claim of ``domain`` was decided under ``version``, which is not the one this process goes by:
+        catch up with it, or bring the domain up to date."""
+        if version > self._engine.policy_version:
+            if version > self._unusable and not await self.catch_up():
+                self._unusable = version
+        elif version < self._engine.policy_version:
+            await self._engine.publish_policy(domain)
+
+
+def _checked(text: str, source: str) -> Policy:
+    size = len(text.encode("utf-8"))
+    if size > MAX_TEXT_BYTES:
+        raise PolicyError(f"{source}: {size:,} bytes; at most {MAX_TEXT_BYTES:,}")
+    return Policy.parse(text, source=source)
+
+
+def _said(name: str, value: str, most: int) -> str:
+    value = " ".join(value.split())
+    if not value or len(value) > most or not value.isprintable():
+        raise PolicyError(f"{name} must be 1 to {most} printable characters, not {value[:40]!r}")
+    return value
+
+
+def _read(entry: Any) -> PolicyVersion:
+    entry_id, fields = entry
+    said = {name.decode(): value.decode() for name, value in fields.items()}
+    version = int(entry_id.split(b"-")[0])
+    return PolicyVersion(version, said["text"], said["by"], int(said["at_ms"]), said["why"])

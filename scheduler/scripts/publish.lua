@@ -1,0 +1,16 @@
+-- publish: put a compiled policy to work in one domain, unless a newer version is at work there.
+--
+-- @keys policy
+-- @argv policy_json:str
+-- @include wake
+-- REPLY: the version at work now
+
+local wanted = cjson.decode(policy_json)
+local present = redis.call('GET', policy_key)
+local version = present and cjson.decode(present).version or 0
+if version > wanted.version then return version end
+if present ~= policy_json then
+  redis.call('SET', policy_key, policy_json)
+  if present then wake_one() end -- a limit may have gone that it waits for
+end
+return wanted.version
