@@ -25,6 +25,7 @@ from .model import (
     Outcome,
     Promoted,
     Reclaimed,
+    Retention,
     State,
 )
 from .policy_store import PolicyStore, PolicyVersion, Published
@@ -50,6 +51,7 @@ __all__ = [
     "Promoted",
     "Published",
     "Reclaimed",
+    "Retention",
     "SchedulerError",
     "ScriptError",
     "ServerClock",

@@ -11,11 +11,23 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from . import scripts
+from .attempts import attempt_line
 from .calendar import period_at
 from .clock import Clock
 from .errors import ScriptError
 from .keys import Keys
-from .model import Claim, Claimed, Enqueued, Extended, Finish, NewAction, Outcome, Promoted, Reclaimed
+from .model import (
+    Claim,
+    Claimed,
+    Enqueued,
+    Extended,
+    Finish,
+    NewAction,
+    Outcome,
+    Promoted,
+    Reclaimed,
+    Retention,
+)
 from .tiers import CompiledPolicy, Policy
 
 MAX_ITEMS = 500
@@ -27,6 +39,8 @@ MAX_SLOTS = 500
 MAX_CALL_BYTES = 4 * 1024 * 1024
 """Payload or response bytes per script call: a long script blocks the server for everybody."""
 
+DEFAULT_RETENTION = Retention()
+
 T = TypeVar("T")
 
 
@@ -35,7 +49,7 @@ class Engine:
 
     ``lease_ms``: how long a worker owns what it claimed without extending. ``duplicate_window_ms``: how long
     at least a finished action's id is still known. ``response_ttl_ms``, ``callback_ttl_ms``: how long unread
-    answers are kept.
+    answers are kept. ``retention``: which dead letters are kept.
     """
 
     def __init__(
@@ -49,6 +63,7 @@ class Engine:
         duplicate_window_ms: int = 300_000,
         response_ttl_ms: int = 600_000,
         callback_ttl_ms: int = 3_600_000,
+        retention: Retention = DEFAULT_RETENTION,
     ) -> None:
         self.redis = redis
         self.policy = policy
@@ -59,6 +74,7 @@ class Engine:
         self.duplicate_window_ms = duplicate_window_ms
         self.response_ttl_ms = response_ttl_ms
         self.callback_ttl_ms = callback_ttl_ms
+        self.retention = retention
         self._compiled: dict[str, CompiledPolicy] = {}
         self._periods: dict[str, tuple[str, ...]] = {}
 
@@ -215,7 +231,7 @@ class Engine:
         for batch in _sized_batches(finishes, lambda finish: len(finish.response or b"")):
             args: list[Any] = list(fixed)
             for finish in batch:
-                args += _finish_args(finish, now_ms)
+                args += _finish_args(finish, now_ms, worker_id)
             calls.append((scripts.load("finish"), self.keys.root(domain), args))
         return calls
 
@@ -286,11 +302,13 @@ def _enqueued(action: NewAction, said: Any) -> Enqueued:
     return Enqueued(action.action_id, False, action.action_id if said == 0 else said.decode())
 
 
-def _finish_args(finish: Finish, now_ms: int) -> tuple[Any, ...]:
+def _finish_args(finish: Finish, now_ms: int, worker_id: str) -> tuple[Any, ...]:
     action = finish.action
     extra: dict[str, str] = {}
     if finish.reason:
         extra["reason"] = finish.reason
+        if finish.outcome in (Outcome.RETRY, Outcome.DEAD):
+            extra["attempt"] = attempt_line(finish, now_ms, worker_id)
     if finish.callback_queue:
         extra["callback_queue"] = finish.callback_queue
         extra["callback"] = finish.callback.decode()

@@ -49,6 +49,7 @@ CATALOGUE: tuple[KeySpec, ...] = (
     KeySpec("returned", "returned:<tenant>:<tier>", "zset", "until claimed", "entries given back, next in line in stream order"),
     KeySpec("returned_count", "returned_count", "hash", "with `returned`", "tenant:tier → how many of `waiting` are in `returned`"),
     KeySpec("actions", "actions", "hash", "while the action is alive", "action id → its stream and entry id"),
+    KeySpec("attempts", "attempts", "hash", "while the action is alive", "action id → workers that died with it, then its failed attempts, a line of JSON each"),
     KeySpec("unique_holders", "unique_holders", "hash", "while the action is alive", "unique key → action id"),
     KeySpec("done", "done:<period>", "hash", "one to two duplicate windows", "action id → outcome, so that a late duplicate is known"),
     KeySpec("workers", "workers", "zset", "while the worker lives", "worker id → lease end (ms)"),

@@ -1,4 +1,4 @@
-"""What any worker does in turn for everybody: promote what is due, reclaim what a dead worker held."""
+"""What any worker does in turn for everybody: promote what is due, reclaim what a dead worker held, prune."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from .clock import ServerClock
+from .dead_letters import PAGE, DeadLetters
 from .engine import MAX_ITEMS, Engine
 from .errors import SchedulerError
 from .policy_store import PolicyStore
@@ -22,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 _INSIST_S = 0.5
 _CALIBRATE_EVERY_S = 60.0
+_PRUNE_EVERY_S = 60.0
 
 
 async def end_task(task: asyncio.Task[Any]) -> None:
@@ -123,6 +125,8 @@ class Maintenance(Loop):
         self._calibrate_at_s = steady_s() + _CALIBRATE_EVERY_S
         self._vigils = {domain: Vigil(engine, domain, steady_s=steady_s) for domain in domains}
         self._promote_at_ms = dict.fromkeys(domains, 0)
+        self._letters = DeadLetters(engine)
+        self._prune_at_s = steady_s() + _PRUNE_EVERY_S * random.random()
 
     async def tick(self) -> float:
         """One round over all domains."""
@@ -138,7 +142,20 @@ class Maintenance(Loop):
             delay_s = min(delay_s, max(self._promote_at_ms[domain] - now_ms, 10) / 1000)
             if vigil.look_again_in_s is not None:
                 delay_s = min(delay_s, max(vigil.look_again_in_s, 0.01))
+        await self._prune()
         return delay_s
+
+    async def _prune(self) -> None:
+        """Dead letters that are too old or too many go, a bounded number at a time."""
+        if self._steady_s() < self._prune_at_s:
+            return
+        kept, gone = self._engine.retention, 0
+        for domain in self._promote_at_ms:
+            gone += await self._letters.prune(domain, keep=kept.letters, keep_ms=kept.letters_ms)
+        # Where that was a full page there may be more.
+        self._prune_at_s = self._steady_s() + (
+            0 if gone >= PAGE else _PRUNE_EVERY_S * random.uniform(0.8, 1.2)
+        )
 
     async def _calibrate(self) -> None:
         """Clocks drift apart: measure the distance to the server's again from time to time."""

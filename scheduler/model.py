@@ -118,6 +118,13 @@ class Finish(NamedTuple):
     reason: str = ""
 
 
+class Retention(NamedTuple):
+    """How long dead letters stay: the newest ``letters`` per tenant, and none longer than ``letters_ms``."""
+
+    letters: int = 10_000
+    letters_ms: int = 14 * 86_400_000
+
+
 class Extended(NamedTuple):
     """The reply to ``extend``: is the lease still ours, and which owned actions are to be cancelled."""
 

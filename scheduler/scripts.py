@@ -29,8 +29,11 @@ from .keys import BY_NAME, lua_key
 _DIRECTIVE = re.compile(r"^-- @(keys|argv|include) (.*)$", re.MULTILINE)
 
 VERBS = ("enqueue", "claim", "extend", "finish", "release", "cancel", "promote", "reclaim")
-LOOKS = ("limits",)
+LOOKS = ("limits", "letters")
 """Scripts that write nothing: consistent looks at one moment, apart from the hot path."""
+
+ON_LETTERS = ("redrive", "discard", "prune")
+"""What happens to dead letters."""
 
 
 class Script(NamedTuple):

@@ -1,6 +1,6 @@
 -- cancel: an action that waits is taken out and answered; the owner of a running one is told.
 --
--- @keys actions scheduled delayed returned ready workers owned cancelling mailbox counters
+-- @keys actions attempts scheduled delayed returned ready workers owned cancelling mailbox counters
 -- @argv now_ms:int duplicate_window_ms:int response_ttl_ms:int items:rest
 --       items: (id, response)*; the response is stored if somebody asked for one
 -- @include returned
@@ -29,6 +29,7 @@ local function take_out(id, stream, entry)
   found = found and found[1]
   try('XACK', key, 'workers', entry)
   try('XDEL', key, entry)
+  redis.call('HDEL', attempts_key, id)
   if redis.call('ZREM', scheduled_key, id) == 0 then
     if redis.call('ZREM', returned_prefix .. stream, sortable(entry)) == 1 then forget_returned(stream, 1) end
     remove_waiting(stream)

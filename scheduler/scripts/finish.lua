@@ -5,7 +5,7 @@
 -- @keys owned cancelling scheduled returned callback counters
 -- @argv now_ms:int worker_id:str duplicate_window_ms:int response_ttl_ms:int callback_ttl_ms:int items:rest
 --       items: (id, token, outcome, due_ms, reply_to, unique_key, response, event, extra)*
---       extra: '' or JSON {reason, callback_queue, callback}
+--       extra: '' or JSON {reason, attempt, callback_queue, callback}; attempt is a line of JSON about a failure
 -- @include owned
 -- @include returned
 -- @include settle
@@ -13,6 +13,7 @@
 -- @include events
 -- @include wake
 -- @include run_time
+-- @include attempts
 -- REPLY: per item 1 (accepted) or 0 (not the owner any more)
 
 local SIZE = 9
@@ -26,6 +27,7 @@ local reply, streams, acknowledged, at_once = {}, {}, {}, {}
 -- First look at everything, then write. What is accepted stands in these, by the item's number.
 local stream_of, entry_of, attempt_of, fields_of = {}, {}, {}, {}
 local closed, measured, corrections = {}, {}, {}
+local failed_before, histories = {}, {}
 
 -- In a tier fair by run time: charge what it took instead of what was expected.
 local function measure(n, stream, outcome)
@@ -47,6 +49,7 @@ for n, id in ipairs(ids) do
       reply[n], closed[id], streams[stream] = 1, true, true
       stream_of[n], entry_of[n], attempt_of[n] = stream, entry, attempt
       measure(n, stream, outcome)
+      if attempt ~= '1' then failed_before[#failed_before + 1] = id end
       if outcome ~= 'retry' and outcome ~= 'snoozed' then group(acknowledged, stream, entry) end
       if outcome == 'dead' then
         local found = try('XRANGE', domain_tag .. stream, entry, entry)
@@ -56,6 +59,11 @@ for n, id in ipairs(ids) do
   end
 end
 if not next(streams) then return reply end
+if #failed_before > 0 then
+  for i, history in ipairs(redis.call('HMGET', attempts_key, unpack(failed_before))) do
+    histories[failed_before[i]] = history or nil
+  end
+end
 
 for stream, entries in pairs(acknowledged) do
   local key = domain_tag .. stream
@@ -71,6 +79,9 @@ local function again(n, at, id, outcome)
     settle(id, 'dead', ARGV[at + 4], ARGV[at + 6], response_ttl_ms, ARGV[at + 5])
     return
   end
+  local extra = outcome == 'retry' and ARGV[at + 8] or ''
+  local line = extra ~= '' and cjson.decode(extra).attempt
+  if line then redis.call('HSET', attempts_key, id, (add_attempt(histories[id], line, 0))) end
   local due_ms = tonumber(ARGV[at + 3])
   if due_ms > now_ms then
     redis.call('ZADD', scheduled_key, due_ms, id)
@@ -80,12 +91,14 @@ local function again(n, at, id, outcome)
 end
 
 local function close(n, at, id, outcome)
+  if histories[id] then redis.call('HDEL', attempts_key, id) end
   settle(id, outcome, ARGV[at + 4], ARGV[at + 6], response_ttl_ms, ARGV[at + 5])
   local extra = ARGV[at + 8]
   if extra == '' and outcome ~= 'dead' then return end
   extra = extra ~= '' and cjson.decode(extra) or {}
   if outcome == 'dead' then
-    bury(stream_of[n], now_ms, extra.reason or '', attempt_of[n], fields_of[n][2], fields_of[n][4])
+    bury(stream_of[n], now_ms, extra.reason or '', attempt_of[n], fields_of[n][2], fields_of[n][4],
+      attempt_lines(histories[id], extra.attempt))
   end
   local queue = extra.callback_queue
   -- Never push to a name taken on trust: it has this domain's callback prefix or nothing is pushed.

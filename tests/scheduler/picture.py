@@ -55,6 +55,7 @@ class Picture:
         assert counts == returned
         assert all(stream["entries"] for stream in self.streams.values()), "an empty stream stays"
         assert set(self.keys.get("delayed", {})) == {a for a, at in self.actions.items() if at.endswith(" -")}
+        assert set(self.keys.get("attempts", {})) <= set(self.actions)
         assert set(self.keys.get("usage", {})) == set(self.keys.get("usage_due", {}))
 
     def _every_action_is_in_one_place(self) -> None:

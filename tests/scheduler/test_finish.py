@@ -57,6 +57,8 @@ async def test_dead(world: World) -> None:
                 "attempt": "1",
                 "head": f"v1 x1 0 embedding.generate {NOW} - -",
                 "data": '{"id":"x1"}',
+                "attempts": f'{{"attempt": 1, "ended_ms": {NOW}, "worker": "w1", '
+                '"error": "gave up: na\\u00efve", "run_time_us": 0}',
             }
         ],
         "dead_tenants": {"acme": NOW},

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from scheduler import Outcome, Retention
 from scheduler.errors import ScriptError
 from scheduler.maintenance import Loop, Maintenance, end_task
 from tests.scheduler.world import NOW, World, new, some
@@ -146,3 +147,16 @@ async def test_a_round_promotes_more_than_fits_into_one_call(world: World) -> No
 async def test_idle_rounds_are_spread(world: World) -> None:
     delays = [await maintenance(world, every_s=5).tick() for _ in range(20)]
     assert 4 <= min(delays) < max(delays) <= 5
+
+
+async def test_it_prunes_dead_letters(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.maintenance._PRUNE_EVERY_S", 0)
+    await world.enqueue(*some(3))
+    await world.finish(*(await world.claim()).actions, outcome=Outcome.DEAD)
+    world.engine.retention = Retention(letters=2, letters_ms=1_000)
+    maintenance = Maintenance(world.engine, [world.domain])
+    await maintenance.tick()
+    assert await world.redis.xlen(world.key("dead", "acme")) == 2
+    world.clock.advance(1_001)
+    await maintenance.tick()
+    assert not await world.redis.exists(world.key("dead", "acme"), world.key("dead_tenants"))

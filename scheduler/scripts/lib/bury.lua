@@ -1,20 +1,23 @@
 -- @keys dead dead_tenants actions counters
 -- @include stream
+-- @include attempts
 
-local DEAD_LETTERS_KEPT = 10000 -- per tenant; the oldest go first
+local DEAD_LETTERS_AT_MOST = 200000 -- per tenant, the oldest go first; maintenance keeps fewer (see prune)
 
--- Write a dead letter. The entry itself is acknowledged and deleted by the caller.
-local function bury(stream, now, reason, attempt, head, data)
+-- Write a dead letter: `attempts` are lines of JSON. The entry itself is acknowledged and deleted by the caller.
+local function bury(stream, now, reason, attempt, head, data, attempts)
   local tenant, tier = split_stream(stream)
-  redis.call('XADD', dead_prefix .. tenant, 'MAXLEN', '~', DEAD_LETTERS_KEPT, '*', 'tier', tier,
-    'at', now, 'reason', reason, 'attempt', attempt, 'head', head or '', 'data', data or '')
+  redis.call('XADD', dead_prefix .. tenant, 'MAXLEN', '~', DEAD_LETTERS_AT_MOST, '*', 'tier', tier,
+    'at', now, 'reason', reason, 'attempt', attempt, 'head', head or '', 'data', data or '', 'attempts', attempts or '')
   redis.call('ZADD', dead_tenants_key, now, tenant)
 end
 
 -- An owned action whose entry somebody else deleted: nothing is left that could run again.
 local function bury_lost(id, stream, now, attempt)
-  bury(stream, now, 'the stream entry of action ' .. id .. ' was deleted by somebody else', attempt)
+  bury(stream, now, 'the stream entry of action ' .. id .. ' was deleted by somebody else', attempt,
+    nil, nil, attempt_lines(redis.call('HGET', attempts_key, id)))
   local _, tier = split_stream(stream)
   redis.call('HDEL', actions_key, id)
+  redis.call('HDEL', attempts_key, id)
   redis.call('HINCRBY', counters_key, tier .. ':dead', 1)
 end
