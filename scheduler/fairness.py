@@ -145,7 +145,7 @@ def binding(limits: Iterable[Limit], states: dict[str, Any], now_ms: int, wanted
     starts, free_at_ms, why = wanted, 0, ""
     for limit in limits:
         period = period_at(limit.period, now_ms) if limit.period else None
-        left, frees_ms = allowance(limit, states.get(limit.name), now_ms, period)
+        left, frees_ms = allowance(limit, states.get(limit.key), now_ms, period)
         if left == 0 and frees_ms >= free_at_ms:
             free_at_ms, why = frees_ms, limit.name
         starts = min(starts, left)
@@ -156,7 +156,7 @@ def charge(limits: Iterable[Limit], states: dict[str, Any], now_ms: int, starts:
     """Count ``starts`` against all of ``limits``."""
     for limit in limits:
         period = period_at(limit.period, now_ms) if limit.period else None
-        states[limit.name] = spend(limit, states.get(limit.name), now_ms, starts, period)
+        states[limit.key] = spend(limit, states.get(limit.key), now_ms, starts, period)
 
 
 class Tier:
@@ -273,7 +273,7 @@ class Tier:
         if self.policy.limits:
             ends = [
                 worthless_at(
-                    limit, line.states[limit.name], period_at(limit.period, now_ms) if limit.period else None
+                    limit, line.states[limit.key], period_at(limit.period, now_ms) if limit.period else None
                 )
                 for limit in self.policy.limits
             ]

@@ -30,6 +30,14 @@ class Strategy(StrEnum):
     CALENDAR = "calendar"
 
 
+_KEY_OF = {
+    Strategy.MOVING_WINDOW: "m",
+    Strategy.FIXED_WINDOW: "f",
+    Strategy.SLIDING_WINDOW_COUNTER: "s",
+    Strategy.CALENDAR: "c",
+}
+
+
 class Limit(NamedTuple):
     """At most ``amount`` starts in ``window_ms``.
 
@@ -42,6 +50,16 @@ class Limit(NamedTuple):
     amount: int
     window_ms: int
     period: str = ""
+
+    @property
+    def key(self) -> str:
+        """Under which its state is kept: what it counts, not how many it allows. So what was used counts on
+        when a published policy changes the amount."""
+        return _KEY_OF[self.strategy] + (self.period.rpartition(" ")[0] or str(self.window_ms))
+
+    def wire(self) -> list[Any]:
+        """As the scripts know it."""
+        return [*self, self.key]
 
 
 class Period(NamedTuple):
@@ -138,7 +156,8 @@ def _moving_window(limit: Limit, starts: list[int], now_ms: int) -> Allowance:
     # `limits` refuses while the amount-th latest start is at or after now - window.
     first = bisect_left(starts, now_ms - limit.window_ms)
     left = limit.amount - (len(starts) - first)
-    free_at = starts[first] + limit.window_ms + 1 if first < len(starts) else 0
+    binding = first - min(left, 0)  # more starts than the amount: it was lowered
+    free_at = starts[binding] + limit.window_ms + 1 if binding < len(starts) else 0
     return Allowance(max(left, 0), free_at)
 
 

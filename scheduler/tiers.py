@@ -189,11 +189,9 @@ class Policy(BaseModel):
             if total > 1.0 + 1e-9:
                 raise ValueError(f"guaranteed_share of all tiers adds up to {total:g}; at most 1")
             for tier in tiers:
-                for rule in tier.limits:
-                    rule.compile(self.time_zone)
+                _compiled(tier.limits, self.time_zone)
         for rules in self.domains.values():
-            for rule in rules:
-                rule.compile(self.time_zone)
+            _compiled(rules, self.time_zone)
         return self
 
     @classmethod
@@ -233,7 +231,7 @@ class Policy(BaseModel):
         tiers = []
         for name in self.names():
             tier = self.tier(name, domain)
-            limits = tuple(rule.compile(self.time_zone) for rule in tier.limits)
+            limits = _compiled(tier.limits, self.time_zone)
             tiers.append(
                 CompiledTier(
                     name,
@@ -244,8 +242,21 @@ class Policy(BaseModel):
                     tier.fair_by,
                 )
             )
-        rules = self.domains.get(domain, ())
-        return CompiledPolicy(tuple(tiers), tuple(rule.compile(self.time_zone) for rule in rules), version)
+        limits = _compiled(self.domains.get(domain, ()), self.time_zone)
+        return CompiledPolicy(tuple(tiers), limits, version)
+
+
+def _compiled(rules: tuple[LimitRule, ...], time_zone: str) -> tuple[Limit, ...]:
+    """Limits of one scope; ValueError when two of them count the same."""
+    limits = tuple(rule.compile(time_zone) for rule in rules)
+    seen: dict[str, Limit] = {}
+    for limit in limits:
+        other = seen.setdefault(limit.key, limit)
+        if other is not limit:
+            raise ValueError(
+                f"the limits {other.name!r} and {limit.name!r} count the same starts; keep the smaller one"
+            )
+    return limits
 
 
 class CompiledTier(NamedTuple):
@@ -274,7 +285,7 @@ class CompiledPolicy:
         self.periods: tuple[str, ...] = tuple(sorted({limit.period for limit in every if limit.period}))
 
     def to_json(self) -> str:
-        """Compact JSON for the ``policy`` key. A limit is [name, strategy, amount, window_ms, period]."""
+        """Compact JSON for the ``policy`` key. A limit is as ``Limit.wire`` gives it."""
         return json.dumps(
             {
                 "version": self.version,
@@ -283,13 +294,13 @@ class CompiledPolicy:
                         "name": t.name,
                         "share": t.share,
                         "weight": t.weight,
-                        "limits": [list(limit) for limit in t.limits],
+                        "limits": [limit.wire() for limit in t.limits],
                         "concurrency": t.max_concurrency,
                         "by_run_time": t.fair_by == "run_time",
                     }
                     for t in self.tiers
                 ],
-                "limits": [list(limit) for limit in self.domain_limits],
+                "limits": [limit.wire() for limit in self.domain_limits],
                 "periods": list(self.periods),
             },
             separators=(",", ":"),

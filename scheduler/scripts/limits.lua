@@ -38,7 +38,7 @@ local function tell(scope, limits, usage_scope)
   local packed = redis.call('HGET', usage_key, usage_scope)
   local states = packed and cmsgpack.unpack(packed) or {}
   for _, limit in ipairs(limits) do
-    local left, more_at, full_at = standing(limit, states[limit[1]], now_ms, periods[limit[5]])
+    local left, more_at, full_at = standing(limit, states[limit[6]], now_ms, periods[limit[5]])
     for _, part in ipairs({scope, limit[1], limit[2], limit[3], limit[4], limit[5], left, more_at, full_at}) do
       reply[#reply + 1] = part
     end

@@ -74,7 +74,7 @@ class OnServer:
     def step(self, now_ms: int, starts: int, period: Period | None) -> tuple[int, int, int]:
         """Allowed and free-at before ``starts`` are spent, worthless-at after."""
         at = period or Period(0, 0)
-        arguments = [json.dumps([self.limit]), self.state, now_ms, starts, at.start_ms, at.end_ms]
+        arguments = [json.dumps([self.limit.wire()]), self.state, now_ms, starts, at.start_ms, at.end_ms]
         reply = self.client.execute_command(*self.script.command_with_text("x:y", arguments))
         allowed, free_at, self.state, worthless = reply
         return allowed, free_at, worthless
@@ -296,8 +296,37 @@ def test_frees_exactly_when_it_says(strategy: Strategy, steps: list[tuple[int, i
             state = spend(limit, state, now, min(wanted, allowed.starts), period)
 
 
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_what_was_used_counts_on_when_the_amount_changes(strategy: Strategy, client: Any) -> None:
+    """A published policy raises and lowers a limit in the middle of its window."""
+    changing = st.lists(st.tuples(GAPS, st.integers(0, 4), st.integers(1, 6)), min_size=1, max_size=30)
+
+    @given(steps=changing)
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    def same(steps: list[tuple[int, int, int]]) -> None:
+        server, now, state = OnServer(client, limit_of(strategy)), NOW, None
+        for gap, wanted, amount in steps:
+            now += gap
+            limit = server.limit = limit_of(strategy)._replace(amount=amount)
+            period = period_at(limit.period, now) if limit.period else None
+            allowed = allowance(limit, state, now, period)
+            starts = min(wanted, allowed.starts)
+            on_server = server.step(now, starts, period)
+            assert on_server[0] == allowed.starts <= amount
+            if not allowed.starts:
+                free_at = allowed.free_at_ms
+                assert on_server[1] == free_at > now
+                for at, free in ((free_at - 1, False), (free_at, True)):
+                    then = period_at(limit.period, at) if limit.period else None
+                    assert bool(allowance(limit, state, at, then).starts) == free
+            if starts:
+                state = spend(limit, state, now, starts, period)
+
+    same()
+
+
 def test_all_or_nothing_over_several_limits(client: Any) -> None:
-    limits = [LimitRule(rate=rate).compile("UTC") for rate in ("2/minute", "3/hour")]
+    limits = [LimitRule(rate=rate).compile("UTC").wire() for rate in ("2/minute", "3/hour")]
     arguments = [json.dumps(limits), b"", NOW, 2, 0, 0]
     script = OnServer.script
     reply = client.execute_command(*script.command_with_text("x:y", arguments))

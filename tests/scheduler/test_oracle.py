@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 
 from scheduler import Claimed, Finish, NewAction, Outcome, Policy, State
 from scheduler.oracle import Oracle
+from scheduler.tiers import LimitRule
 from tests.scheduler.picture import Picture
 from tests.scheduler.world import DAY, MINUTE, World
 
@@ -77,6 +78,10 @@ VERBS: list[tuple[int, st.SearchStrategy[Any]]] = [
 STEP = st.sampled_from([verb for weight, verb in VERBS for _ in range(weight)]).flatmap(lambda verb: verb)
 
 
+def _counts(limit: dict[str, Any]) -> str:
+    return LimitRule.model_validate(limit).compile("UTC").key
+
+
 @st.composite
 def policies(draw: st.DrawFn) -> Policy:
     """One to three tiers, any shares that fit, any strategies."""
@@ -87,7 +92,7 @@ def policies(draw: st.DrawFn) -> Policy:
             "priority": priority,
             "guaranteed_share": draw(st.sampled_from([0.0, 0.05, 0.25, 1 / 3])),
             "weight": draw(st.sampled_from([1.0, 2.0, 3.0])),
-            "limits": draw(st.lists(LIMITS, max_size=2, unique_by=lambda limit: limit["rate"])),
+            "limits": draw(st.lists(LIMITS, max_size=2, unique_by=_counts)),
             "max_concurrency": draw(st.sampled_from([0, 0, 1, 3])),
             "fair_by": draw(st.sampled_from(["count", "run_time"])),
         }

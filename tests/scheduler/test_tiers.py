@@ -42,6 +42,9 @@ REFUSED = {
     TWO + 'limits = ["1/minute; 2/day"]': ["holds 2 rates; write one per list item"],
     TWO + 'limits = ["0/minute"]': ["would hold every action for ever; pause the tenant instead"],
     TWO + 'limits = "10/minute"': ["tiers.b.limits"],
+    TWO + 'limits = ["10/minute", "60/60 seconds"]': [
+        "'10/minute' and '60/60 second' count the same starts; keep the smaller one"
+    ],
     TWO + '[[tiers.b.limits]]\nrate="1/minute"\nstrategy="magic"': ["strategy", "moving-window", "calendar"],
     TWO + '[[tiers.b.limits]]\nrate="1/minute"\nstrategy="calendar"': ["needs a day, month or year"],
     TWO + 'limits = ["20000/minute"]': ["at most 10000", "sliding-window-counter"],
@@ -133,12 +136,12 @@ def test_what_the_scripts_get() -> None:
                 "name": "b",
                 "share": 0,
                 "weight": 1,
-                "limits": [["5/day", "calendar", 5, 86_400_000, "1 day Europe/Madrid"]],
+                "limits": [["5/day", "calendar", 5, 86_400_000, "1 day Europe/Madrid", "c1 day"]],
                 "concurrency": 0,
                 "by_run_time": False,
             },
         ],
-        "limits": [["9/minute", "moving-window", 9, 60_000, ""]],
+        "limits": [["9/minute", "moving-window", 9, 60_000, "", "m60000"]],
         "periods": ["1 day Europe/Madrid"],
     }
     assert json.loads(policy.compile("query").to_json())["limits"] == []

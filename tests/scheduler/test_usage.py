@@ -43,7 +43,7 @@ HARNESS = """
 local decoded = cjson.decode(limit)
 local periods = {[decoded[5]] = {start_ms, end_ms}}
 local kept = states ~= '' and cmsgpack.unpack(states) or {}
-local left, more_at, full_at = standing(decoded, kept[decoded[1]], now_ms, periods[decoded[5]])
+local left, more_at, full_at = standing(decoded, kept[decoded[6]], now_ms, periods[decoded[5]])
 if starts > 0 then spend({decoded}, kept, now_ms, periods, starts) end
 return {left, more_at, full_at, cmsgpack.pack(kept)}
 """
@@ -76,7 +76,7 @@ def test_the_figures_are_the_oracles(strategy: Strategy, client: Any) -> None:
             period = period_at(limit.period, now) if limit.period else None
             start_ms, end_ms = period or (0, 0)
             starts = min(wanted, allowance(limit, state, now, period).starts)
-            args = [json.dumps(limit), packed, now, starts, start_ms, end_ms]
+            args = [json.dumps(limit.wire()), packed, now, starts, start_ms, end_ms]
             left, more_at, full_at, packed = client.execute_command(*script.command_with_text("x:y", args))
             assert (left, more_at, full_at) == standing(limit, state, now, period)
             check_times(limit, state, now, period)

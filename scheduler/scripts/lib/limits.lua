@@ -1,5 +1,6 @@
 -- Rate limits and quotas; the oracle is scheduler/limits.py, which explains the rules.
--- A limit is {name, strategy, amount, window_ms, period}; a period is {start_ms, end_ms}.
+-- A limit is {name, strategy, amount, window_ms, period, key}; a period is {start_ms, end_ms}. States are kept
+-- under the key, which does not tell the amount: what was used counts on when that changes.
 
 local WIDTH = 6 -- bytes of one remembered start, big-endian milliseconds
 
@@ -39,8 +40,9 @@ ALLOWANCE['moving-window'] = function(limit, state, now)
   local starts = state or ''
   local first = first_since(starts, now - limit[4])
   local count = #starts / WIDTH
-  local free_at = first <= count and start_at(starts, first) + limit[4] + 1 or 0
-  return limit[3] - (count - first + 1), free_at
+  local left = limit[3] - (count - first + 1)
+  local binding = first - math.min(left, 0) -- more starts than the amount: it was lowered
+  return left, binding <= count and start_at(starts, binding) + limit[4] + 1 or 0
 end
 
 SPEND['moving-window'] = function(limit, state, now, starts)
@@ -105,7 +107,7 @@ end
 local function allowance(limits, states, now, periods, wanted)
   local allowed, free_at, why = wanted, 0, nil
   for _, limit in ipairs(limits) do
-    local left, frees = ALLOWANCE[limit[2]](limit, states[limit[1]], now, periods[limit[5]])
+    local left, frees = ALLOWANCE[limit[2]](limit, states[limit[6]], now, periods[limit[5]])
     if left <= 0 then
       allowed = 0
       if frees >= free_at then free_at, why = frees, limit[1] end
@@ -121,8 +123,8 @@ local function spend(limits, states, now, periods, starts)
   local worthless_at = 0
   for _, limit in ipairs(limits) do
     local period = periods[limit[5]]
-    local state = SPEND[limit[2]](limit, states[limit[1]], now, starts, period)
-    states[limit[1]] = state
+    local state = SPEND[limit[2]](limit, states[limit[6]], now, starts, period)
+    states[limit[6]] = state
     worthless_at = math.max(worthless_at, WORTHLESS_AT[limit[2]](limit, state, period))
   end
   return worthless_at
