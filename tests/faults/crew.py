@@ -1,0 +1,92 @@
+"""A crew of worker processes, quick to hire: they are forked from one that has imported everything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import signal
+import tempfile
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from nooble_tasks import BaseWorker, RedisManager
+from nooble_tasks.logs import init_logging
+from tests.faults.workshop import POLICY, Workshop, workshop_settings
+
+PATIENCE_S = 30.0
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["tests.faults.crew"])
+
+
+class Crew:
+    """Workers as processes. Whoever is left when the block ends is killed."""
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        self.url = url
+        self.settings = settings
+        self.members: list[BaseProcess] = []
+        self._folder = tempfile.TemporaryDirectory(prefix="nooble-crew-")
+        self.policy_file = str(Path(self._folder.name) / "tiers.toml")
+        Path(self.policy_file).write_text(POLICY)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for member in list(self.members):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid_of(member), signal.SIGCONT)
+            self.kill(member)
+        self._folder.cleanup()
+
+    def hire(self, *, url: str | None = None, concurrency: int = 20, **settings: Any) -> BaseProcess:
+        """Start a worker; it may not have registered yet."""
+        values = {**self.settings, **settings}
+        member = _context.Process(
+            target=_work, args=(url or self.url, self.policy_file, concurrency, values), daemon=True
+        )
+        member.start()
+        self.members.append(member)
+        return member
+
+    def kill(self, member: BaseProcess) -> None:
+        """kill -9, and wait for the end."""
+        member.kill()
+        self.gone(member)
+
+    def stop(self, member: BaseProcess) -> None:
+        """SIGTERM: it drains by itself."""
+        os.kill(pid_of(member), signal.SIGTERM)
+
+    def gone(self, member: BaseProcess) -> int:
+        """Wait for the end of one that was told to end; its exit code."""
+        member.join(PATIENCE_S)
+        assert member.exitcode is not None, f"worker {member.pid} still runs after {PATIENCE_S:g} s"
+        self.members.remove(member)
+        return member.exitcode
+
+
+def pid_of(member: BaseProcess) -> int:
+    assert member.pid is not None
+    return member.pid
+
+
+def _work(url: str, policy_file: str, concurrency: int, values: dict[str, Any]) -> None:
+    asyncio.run(_run(url, policy_file, concurrency, values))
+
+
+async def _run(url: str, policy_file: str, concurrency: int, values: dict[str, Any]) -> None:
+    settings = workshop_settings(url, policy_file, **values)
+    init_logging("CRITICAL", format="text", service_name="workshop_service")
+    async with RedisManager(settings) as manager:
+        redis = manager.get_client()
+        service = Workshop(app_settings=settings, direct_redis_conn=redis)
+        worker = BaseWorker(settings, redis, service, concurrency=concurrency)
+        worker.install_signal_handlers()
+        await worker.run()

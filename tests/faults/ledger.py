@@ -1,0 +1,188 @@
+"""The ledger of a fault test: what was accepted, what became of it, and whether that is what is promised.
+
+It follows the event stream while faults happen, and looks at the server when everything has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import redis.asyncio as redis_asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from nooble_tasks import BaseRedisClient, CommonAppSettings, DomainAction, QueueUnavailable, RedisManager
+from nooble_tasks._engine import Policy, inspection
+from tests.faults.workshop import DOMAIN, POLICY, RUNS
+
+PATIENCE_S = 120.0
+_AT_ONCE = 200
+_LOOK_EVERY_S = 0.05
+
+
+class Ledger:
+    """Sends actions and keeps the books. ``unsure``: sent, but whether it was accepted is not known."""
+
+    def __init__(self, client: BaseRedisClient, redis: Any) -> None:
+        self.client = client
+        self.redis = redis
+        self.accepted: list[str] = []
+        self.unsure: list[str] = []
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.starts: list[tuple[int, str, str]] = []
+        self._last_event = "0-0"
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, url: str, direct_url: str = "") -> AsyncIterator[Ledger]:
+        """A ledger whose client uses ``url``; what it checks it reads from ``direct_url``."""
+        settings = CommonAppSettings(service_name="ledger_service", redis_url=url, result_ttl_s=3_600)
+        direct = redis_asyncio.Redis.from_url(direct_url or url, protocol=2, retry=Retry(NoBackoff(), 0))
+        async with RedisManager(settings) as manager:
+            client = BaseRedisClient("ledger_service", manager.get_client(), settings)
+            client.bus.policy = client.bus.engine.policy = Policy.parse(POLICY)
+            try:
+                yield cls(client, direct)
+            finally:
+                await client.close()
+                await direct.aclose()
+
+    async def send(self, many: int, *, verb: str = "work", tier: str = "open", **data: Any) -> None:
+        """Enqueue ``many`` actions of ten tenants."""
+        first = len(self.accepted) + len(self.unsure)
+        actions = [
+            DomainAction(
+                action_type=f"{DOMAIN}.{verb}",
+                tenant_id=f"tenant-{number % 10}",
+                tenant_tier=tier,
+                data={"number": number, **data},
+            )
+            for number in range(first, first + many)
+        ]
+        for start in range(0, many, _AT_ONCE):
+            chunk = actions[start : start + _AT_ONCE]
+            ids = [action.action_id for action in chunk]
+            try:
+                await self.client.enqueue_actions(chunk)
+                self.accepted += ids
+            except QueueUnavailable:
+                self.unsure += ids
+
+    async def ended(self) -> int:
+        """How many of the accepted actions have an outcome for good; reads what is new in the events."""
+        while True:
+            events, last = await inspection.recent_events(
+                self.client.bus.engine, DOMAIN, self._last_event, count=500
+            )
+            for event in events:
+                if isinstance(event, inspection.OutcomeEvent):
+                    self._note(event)
+            if last == self._last_event:
+                break
+            self._last_event = last
+        ids = {action_id for action_id, outcome in self.outcomes if outcome not in ("retry", "snoozed")}
+        return len(ids & set(self.accepted))
+
+    def _note(self, event: inspection.OutcomeEvent) -> None:
+        self.outcomes[event.action_id, event.outcome] += 1
+        if event.claimed_ms:
+            self.starts.append((event.claimed_ms, event.tenant_id, event.tier))
+
+    async def until_ended(self, many: int | None = None) -> None:
+        """Wait until so many of the accepted have ended; None: all of them."""
+        wanted = len(self.accepted) if many is None else many
+        ended = -1
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        while ended < wanted:
+            try:
+                now_ended = await self.ended()
+            except (RedisError, OSError):
+                now_ended = ended  # the server may be what is being broken
+            if now_ended > ended:  # patience is with those that get on
+                ended, deadline = now_ended, asyncio.get_running_loop().time() + PATIENCE_S
+            assert asyncio.get_running_loop().time() < deadline, await self._complaint(ended, wanted)
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _complaint(self, ended: int, wanted: int) -> str:
+        terminal = {action_id for action_id, outcome in self.outcomes if outcome not in ("retry", "snoozed")}
+        missing = [action_id for action_id in self.accepted if action_id not in terminal][:3]
+        states = [await inspection.state_of(self.client.bus.engine, DOMAIN, each) for each in missing]
+        keys = sorted(key.decode() for key in await self.redis.keys("*") if b":resp:" not in key)[:60]
+        return f"{ended} of {wanted} ended; e.g. {list(zip(missing, states, strict=True))}; keys: {keys}"
+
+    # -- what is promised ---------------------------------------------------------------------------------
+
+    async def check(self, *, extra_runs: int | None = None, completed_only: bool = True) -> None:
+        """Every promise at once. ``extra_runs``: how many runs beyond one per action are explained."""
+        await self.until_ended()
+        self.check_outcomes(completed_only)
+        await self.check_responses()
+        await self.check_runs(extra_runs)
+        self.check_limit(40, 1_000)
+        await self.check_nothing_is_left()
+
+    def check_outcomes(self, completed_only: bool = True) -> None:
+        """Exactly one accepted outcome for good of every action, and of nothing else."""
+        terminal = Counter[str]()
+        for (action_id, outcome), times in self.outcomes.items():
+            if outcome not in ("retry", "snoozed"):
+                terminal[action_id] += times
+                assert outcome == "completed" or not completed_only, f"{action_id} is {outcome}"
+        twice = [action_id for action_id, times in terminal.items() if times > 1]
+        assert not twice, f"finished more than once: {twice[:5]}"
+        lost = [action_id for action_id in self.accepted if action_id not in terminal]
+        assert not lost, f"{len(lost)} lost: {lost[:5]}"
+        strangers = terminal.keys() - set(self.accepted) - set(self.unsure)
+        assert not strangers, f"nobody sent {list(strangers)[:5]}"
+
+    async def check_responses(self) -> None:
+        """Exactly one response each."""
+        for chunk in _chunks(self.accepted):
+            pipeline = self.redis.pipeline(transaction=False)
+            for action_id in chunk:
+                pipeline.llen(self.client.bus.keys.response(DOMAIN, action_id))
+            counts = Counter(await pipeline.execute())
+            assert counts == {1: len(chunk)}, f"responses per action: {counts}"
+
+    async def check_runs(self, extra_runs: int | None) -> None:
+        """Everything ran, and no more often than explained."""
+        runs = {key.decode(): int(times) for key, times in (await self.redis.hgetall(RUNS)).items()}
+        assert not set(self.accepted) - runs.keys(), "completed without a run"
+        extra = sum(runs.values()) - len(runs)
+        assert extra_runs is None or extra <= extra_runs, f"{extra} extra runs, {extra_runs} explained"
+
+    def check_limit(self, most: int, window_ms: int, slack_ms: int = 50) -> None:
+        """No window of a narrow tenant holds more starts than allowed.
+
+        The events tell when the answer to a claim was read; ``slack_ms`` is for its way.
+        """
+        by_tenant: dict[str, list[int]] = {}
+        for at_ms, tenant, tier in self.starts:
+            if tier == "narrow":
+                by_tenant.setdefault(tenant, []).append(at_ms)
+        for tenant, starts in by_tenant.items():
+            starts.sort()
+            for first, last in zip(starts, starts[most:], strict=False):
+                assert last - first >= window_ms - slack_ms, f"{tenant}: {most + 1} in {last - first} ms"
+
+    async def check_nothing_is_left(self) -> None:
+        """No stream, no owner, no line: only what expires or is kept by design."""
+        kept = ("policy", "fairness", "counters", "events", "done:", "workers", "sleepers", "usage", "dead",
+                "resp:", "notify:", "mailbox:", "tags:", "worker_info", "registry", "operations")  # fmt: skip
+        root = self.client.bus.keys.root(DOMAIN) + ":"
+        left = [
+            key.decode()
+            for key in await self.redis.keys("*")
+            if key.startswith((root.encode(), f"{DOMAIN}:".encode()))
+            and not key.decode().removeprefix(root).startswith(kept)
+        ]
+        assert not left, f"left behind: {sorted(left)[:20]}"
+
+
+def _chunks(ids: Sequence[str]) -> list[Sequence[str]]:
+    return [ids[start : start + 1_000] for start in range(0, len(ids), 1_000)]

@@ -1,0 +1,111 @@
+"""A worker dies before, while and after each of its calls to Redis; so does a client. Nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from nooble_tasks._engine import State, inspection
+from nooble_tasks.orphans import take_back_from_process
+from tests.faults.crew import Crew, pid_of
+from tests.faults.doses import dose, some_of
+from tests.faults.ledger import Ledger
+from tests.faults.proxy import PASS, Call, Proxy, Treatment
+from tests.faults.workshop import DOMAIN
+
+CALLS_OF_A_WORKER = 44
+MOMENTS = ("before", "while", "after")
+
+
+def treatment_at(moment: str, and_then: Callable[[], None]) -> Treatment:
+    return Treatment(
+        drop=moment == "before", half=moment == "while", mute=moment == "after", and_then=and_then
+    )
+
+
+async def scenario(ledger: Ledger) -> None:
+    """What brings about every kind of call: a full line, one that fills up later, a retry, an idle moment."""
+    await ledger.send(8)
+    await ledger.until_ended()
+    await ledger.send(5, takes_s=0.01)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("number", some_of(list(range(1, CALLS_OF_A_WORKER + 1)), 3))
+async def test_a_worker_dies_at_its_call(
+    ledger: Ledger, crew: Crew, redis_url: str, number: int, moment: str
+) -> None:
+    """Its parent takes back what it held (every other time), or its lease ends; a second worker goes on."""
+    died = asyncio.Event()
+    async with Proxy(redis_url) as proxy:
+
+        def die() -> None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid_of(victim), signal.SIGKILL)
+            died.set()
+
+        def decide(call: Call) -> Treatment:
+            return treatment_at(moment, die) if call.number == number else PASS
+
+        proxy.decide = decide
+        victim = crew.hire(url=proxy.url, concurrency=3)
+        sending = asyncio.create_task(scenario(ledger))
+        await asyncio.wait_for(died.wait(), 30)
+        crew.kill(victim)
+        if number % 2:
+            await take_back_from_process(ledger.client.bus.engine, pid_of(victim))
+        crew.hire(concurrency=3)
+        await sending
+        await ledger.check(extra_runs=3)
+
+
+async def calls_of_a_worker(ledger: Ledger, crew: Crew, redis_url: str) -> list[list[str]]:
+    async with Proxy(redis_url) as proxy:
+        member = crew.hire(url=proxy.url, concurrency=3)
+        await scenario(ledger)
+        await ledger.until_ended()
+        crew.stop(member)
+        await asyncio.to_thread(crew.gone, member)
+        return proxy.calls
+
+
+async def test_the_calls_that_are_broken_are_all_the_kinds_there_are(
+    ledger: Ledger, crew: Crew, redis_url: str
+) -> None:
+    """Should a worker learn a new kind of call, CALLS_OF_A_WORKER may have to grow."""
+    calls = await calls_of_a_worker(ledger, crew, redis_url)
+    kinds = {tuple(words[:2]) if "EVALSHA" in words[0] else (words[0],) for words in calls}
+    broken = calls[:CALLS_OF_A_WORKER]
+    seen = {tuple(words[:2]) if "EVALSHA" in words[0] else (words[0],) for words in broken}
+    leaving = kinds - seen
+    assert len(leaving) <= 2, f"never broken: {leaving}"  # releasing and retiring come with the stop
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("number", range(1, dose(6, 9)))
+async def test_a_clients_call_breaks(
+    ledger: Ledger, crew: Crew, redis_url: str, number: int, moment: str
+) -> None:
+    """What was acknowledged is run once; what was not may have been accepted, then it is run once as well."""
+    crew.hire(concurrency=3)
+    async with Proxy(redis_url) as proxy, Ledger.opened(proxy.url, redis_url) as sender:
+        opened = len(proxy.calls)
+
+        def decide(call: Call) -> Treatment:
+            return treatment_at(moment, broken.set) if call.number == opened + number else PASS
+
+        broken = asyncio.Event()
+        proxy.decide = decide
+        while not broken.is_set():
+            await sender.send(3)
+        await sender.send(3)
+        ledger.accepted, ledger.unsure = sender.accepted, sender.unsure
+        await ledger.check(extra_runs=0)
+        for action_id in sender.unsure:
+            state = await inspection.state_of(ledger.client.bus.engine, DOMAIN, action_id)
+            assert state in (State.COMPLETED, State.UNKNOWN)
