@@ -28,7 +28,8 @@ def message_end(buffer: bytes | bytearray, start: int = 0) -> int | None:
 
 def words_of(request: bytes, most: int = 3) -> list[str]:
     """The first words of a request, for messages: ``['EVALSHA', '3f2…']``."""
-    words, at = [], request.find(b"\r\n") + 2
+    words: list[str] = []
+    at = request.find(b"\r\n") + 2
     while at < len(request) and len(words) < most:
         line_end = request.find(b"\r\n", at)
         length = int(request[at + 1 : line_end])
