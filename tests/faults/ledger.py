@@ -45,7 +45,7 @@ class Ledger:
         direct = redis_asyncio.Redis.from_url(direct_url or url, protocol=2, retry=Retry(NoBackoff(), 0))
         async with RedisManager(settings) as manager:
             client = BaseRedisClient("ledger_service", manager.get_client(), settings)
-            client.bus.policy = client.bus.engine.policy = Policy.parse(POLICY)
+            client.bus.engine.policy = Policy.parse(POLICY)
             try:
                 yield cls(client, direct)
             finally:
