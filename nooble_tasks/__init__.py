@@ -9,6 +9,8 @@ Everything public is here; modules with a leading underscore are not. Start read
 from __future__ import annotations
 
 from ._engine import (
+    Binding,
+    Cause,
     LimitStatus,
     ManualClock,
     Outcome,
@@ -22,6 +24,7 @@ from ._engine import (
     State,
     TenantLimits,
     UnknownVersionError,
+    Why,
 )
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
@@ -62,7 +65,7 @@ from .handle import ActionHandle
 from .ids import ServiceRegistry, check_action_id, check_domain, check_id, check_tenant_id, check_tier, new_id
 from .inspector import Inspector
 from .logs import get_logger, init_logging
-from .lookup_errors import UnknownTenant
+from .lookup_errors import ActionNotFound, UnknownTenant
 from .queue_manager import DomainQueueManager, QueueManager
 from .rate_limit_headers import rate_limit_headers
 from .redis_manager import RedisManager, get_redis_client
@@ -82,13 +85,16 @@ __all__ = [
     "ActionExpired",
     "ActionFailed",
     "ActionHandle",
+    "ActionNotFound",
     "ActionProcessor",
     "ActionTimeout",
     "Backpressure",
     "BaseRedisClient",
     "BaseService",
     "BaseWorker",
+    "Binding",
     "Bus",
+    "Cause",
     "CommonAppSettings",
     "ConfigurationError",
     "DomainAction",
@@ -139,6 +145,7 @@ __all__ = [
     "UnknownTenant",
     "UnknownTier",
     "UnknownVersionError",
+    "Why",
     "__version__",
     "check_action_id",
     "check_domain",

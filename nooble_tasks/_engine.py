@@ -44,8 +44,10 @@ if TYPE_CHECKING:
         usage,
     )
     from scheduler import inspect as inspection
+    from scheduler import why as reasons
     from scheduler.engine import read_extended
     from scheduler.usage import LimitStatus, TenantLimits
+    from scheduler.why import Binding, Cause, Why
 else:
     _NAME = f"{__package__}._scheduler" if find_spec(f"{__package__}._scheduler") else "scheduler"
 
@@ -56,10 +58,13 @@ else:
     globals().update({name: getattr(_scheduler, name) for name in _scheduler.__all__})
     inspection, maintenance, scripts = _part("inspect"), _part("maintenance"), _part("scripts")
     read_extended = _part("engine").read_extended
-    usage = _part("usage")
+    usage, reasons = _part("usage"), _part("why")
+    Binding, Cause, Why = reasons.Binding, reasons.Cause, reasons.Why
     LimitStatus, TenantLimits = usage.LimitStatus, usage.TenantLimits
 
 __all__ = [
+    "Binding",
+    "Cause",
     "Claim",
     "Claimed",
     "Clock",
@@ -89,9 +94,11 @@ __all__ = [
     "TierPolicy",
     "UnknownTierError",
     "UnknownVersionError",
+    "Why",
     "inspection",
     "maintenance",
     "read_extended",
+    "reasons",
     "scripts",
     "usage",
 ]

@@ -11,6 +11,7 @@
     │   ├── UnknownDomain
     │   ├── UnknownTenant         no trace of it (in lookup_errors.py)
     │   └── UnknownAction         refused at the worker: nothing handles that action type
+    ├── ActionNotFound            no such id (in lookup_errors.py)
     ├── InvalidResponse
     ├── ActionError               what the caller of request() or of ActionHandle.result() meets
     │   ├── ActionTimeout

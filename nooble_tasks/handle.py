@@ -7,11 +7,12 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from ._engine import State, inspection
+from ._engine import State, Why, inspection
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
 from .error_mapping import detail_from_exception, error_from_detail
 from .errors import ActionCancelled, ActionTimeout, InvalidAction, InvalidResponse, QueueUnavailable
+from .inspector import Inspector
 from .payload import PayloadLimits
 from .times import delay_seconds
 
@@ -61,6 +62,13 @@ class ActionHandle:
             return await inspection.state_of(self._bus.engine, self._domain, self.action_id)
         except (RedisError, OSError) as error:
             raise unavailable(error) from error
+
+    async def why(self) -> Why:
+        """Why it has not started yet, where it runs, or how it ended; `.sentence` says it in words.
+
+        Raises ActionNotFound once it is over and forgotten.
+        """
+        return await Inspector(self._bus).why(self.action_id, self._domain)
 
     async def cancel(self) -> bool:
         """Cancel it: True if it had not started, or its worker has been told; False if it is over."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from ._engine import SchedulerError, TenantLimits, UnknownTierError, inspection, usage
+from ._engine import SchedulerError, TenantLimits, UnknownTierError, Why, inspection, reasons, usage
 from .errors import QueueUnavailable, UnknownTier
-from .ids import check_domain, check_id, check_tenant_id
+from .ids import check_action_id, check_domain, check_id, check_tenant_id
+from .lookup_errors import ActionNotFound
 
 if TYPE_CHECKING:
     from .bus import Bus
@@ -24,6 +25,23 @@ class Inspector:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+
+    async def why(self, action_id: str, domain: str | None = None) -> Why:
+        """Why an action has not started yet, where it runs, or how it ended; `.sentence` says it in words.
+
+        Without `domain` every domain on the server is asked. Raises ActionNotFound.
+        """
+        check_action_id(action_id)
+        if domain is not None:
+            check_domain(domain)
+        engine = self._bus.engine
+        async with self._asking():
+            domains = [domain] if domain is not None else await inspection.domains(engine)
+            found = await reasons.find(engine, domains, action_id)
+            near = [] if found else await reasons.ids_like(engine, domains, action_id)
+        if not found:
+            raise ActionNotFound(action_id, domains, near, engine.duplicate_window_ms / 1000)
+        return found[0]
 
     async def limits(self, tenant_id: str, domain: str, *, tier: str | None = None) -> TenantLimits:
         """How every limit of a tenant in `domain` stands: used, remaining, when there is more.

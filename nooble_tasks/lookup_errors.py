@@ -1,10 +1,13 @@
 """What somebody who looks at the queue names and is not there. Part of the tree in `errors.py`."""
 
+# The names are the contract's way: most of them say what happened and do not end in "Error".
+# ruff: noqa: N818
+
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .errors import InvalidAction, shorten
+from .errors import InvalidAction, NoobleError, shorten
 
 
 class UnknownTenant(InvalidAction):
@@ -19,4 +22,23 @@ class UnknownTenant(InvalidAction):
             f"no trace of tenant {shorten(tenant_id)} in {where}{f'; did you mean {like}?' if like else ''}; "
             "a tenant is known while something of it waits, runs, or counts against a limit",
             details={"tenant_id": tenant_id},
+        )
+
+
+class ActionNotFound(NoobleError):
+    """No action of that id is known (any more)."""
+
+    code = "action_not_found"
+
+    def __init__(
+        self, action_id: str, domains: Iterable[str] = (), near: Iterable[str] = (), known_for_s: float = 300
+    ) -> None:
+        where = ", ".join(domains) or "any domain: none has been served on this server yet"
+        like = ", ".join(repr(name) for name in near)
+        minutes = f"{known_for_s / 60:g} to {2 * known_for_s / 60:g} minutes"
+        super().__init__(
+            f"no action {shorten(action_id)} is known in {where}{f'; did you mean {like}?' if like else ''}. "
+            f"An id is known while its action is alive and for {minutes} after its end, and for as long as "
+            "the newest outcomes of its domain tell of it",
+            details={"action_id": action_id},
         )

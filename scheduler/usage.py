@@ -126,20 +126,15 @@ def period_args(periods: Sequence[str], now_ms: int) -> list[Any]:
 
 
 def _read(reply: list[Any], domain: str, tenant_id: str, tier: str, now_ms: int) -> TenantLimits:
-    _, concurrency, running, waiting, held_until, held_why, *flat = reply
-    statuses = []
-    for at in range(0, len(flat), 9):
-        scope, name, strategy, amount, window_ms, period, *figures = flat[at : at + 9]
-        texts = (scope.decode(), name.decode(), strategy.decode())
-        left, more_at_ms, full_at_ms = figures
-        statuses.append(LimitStatus(*texts, amount, window_ms, period.decode(), left, more_at_ms, full_at_ms))
+    _, concurrency, running, waiting, held_until, held_why, *rows = reply
+    limits = [LimitStatus(*(_plain(part) for part in row)) for row in rows]
     until = None if held_until in (b"", b"inf") else int(float(held_until))
     return TenantLimits(
         domain,
         tenant_id,
         tier,
         now_ms,
-        statuses,
+        limits,
         concurrency,
         running,
         waiting,
@@ -147,6 +142,10 @@ def _read(reply: list[Any], domain: str, tenant_id: str, tier: str, now_ms: int)
         until,
         held_why.decode(),
     )
+
+
+def _plain(part: Any) -> Any:
+    return part.decode() if isinstance(part, bytes) else part
 
 
 def _unused(engine: Engine, domain: str, tenant_id: str, tier: str, now_ms: int) -> TenantLimits:

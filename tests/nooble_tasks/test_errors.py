@@ -27,7 +27,7 @@ from nooble_tasks.errors import (
     UnknownDomain,
     UnknownTier,
 )
-from nooble_tasks.lookup_errors import UnknownTenant
+from nooble_tasks.lookup_errors import ActionNotFound, UnknownTenant
 from nooble_tasks.signals import Backpressure, Reject, Retry, Snooze
 from nooble_tasks.times import aware, delay_seconds
 
@@ -46,6 +46,7 @@ EXAMPLES: dict[type[NoobleError], NoobleError] = {
     UnknownTier: UnknownTier("fre", ["free", "enterprise"]),
     UnknownDomain: UnknownDomain("embeding", ["embedding"]),
     UnknownTenant: UnknownTenant("acmee", ["embedding"], ["acme"]),
+    ActionNotFound: ActionNotFound("a1", ["embedding"]),
     UnknownAction: UnknownAction("a.b", ["a.c"]),
     Snooze: Snooze(2),
     Backpressure: Backpressure(5, "tenant"),

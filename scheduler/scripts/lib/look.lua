@@ -1,0 +1,30 @@
+-- @keys policy usage
+-- @include stream
+-- @include reset
+
+-- What read-only scripts share: the policy, the calendar periods they were told, how limits stand.
+
+-- The policy, or nil and a reply that says what is missing.
+local function read_policy(periods_at)
+  local text = redis.call('GET', policy_key)
+  if not text then return nil, {'nopolicy'} end
+  local policy, periods = cjson.decode(text), {}
+  for i = periods_at, #ARGV, 3 do periods[ARGV[i]] = {tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])} end
+  for _, name in ipairs(policy.periods) do
+    if not periods[name] then return nil, {'periods', unpack(policy.periods)} end
+  end
+  return policy, periods
+end
+
+local function states_of(scope)
+  local packed = redis.call('HGET', usage_key, scope)
+  return packed and cmsgpack.unpack(packed) or {}
+end
+
+-- {scope, name, strategy, amount, window_ms, period, left, more_at, full_at} of each limit, appended to `list`.
+local function add_standings(list, scope, limits, states, now, periods)
+  for _, limit in ipairs(limits) do
+    local left, more_at, full_at = standing(limit, states[limit[6]], now, periods[limit[5]])
+    list[#list + 1] = {scope, limit[1], limit[2], limit[3], limit[4], limit[5], left, more_at, full_at}
+  end
+end

@@ -1,0 +1,196 @@
+"""From facts to what binds an action, in plain Python without I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from .fairness import ONE_START
+from .inspect import OutcomeEvent
+from .model import State
+from .spoken import counted, moment
+from .why_facts import Facts, TierLine
+from .why_model import Binding, Cause, Why
+from .why_told import tell
+
+
+def explain(
+    facts: Facts | None, history: Sequence[OutcomeEvent], domain: str, action_id: str, now_ms: int
+) -> Why | None:
+    """What is known of one action; None when neither the queue nor the event stream knows it."""
+    if facts is None or facts.ended:
+        return _ended(facts, history, domain, action_id, now_ms)
+    known = Why(
+        action_id,
+        domain,
+        _state(facts),
+        facts.now_ms,
+        tenant_id=facts.tenant_id,
+        tier=facts.tier,
+        action_type=facts.action_type,
+        unique_key=facts.unique_key,
+        enqueued_ms=facts.enqueued_ms,
+        due_ms=facts.due_ms,
+        deadline_ms=facts.deadline_ms,
+        attempt=facts.attempts,
+        history=tuple(history),
+    )
+    known = _running(known, facts) if facts.owner else _waiting(known, facts)
+    return known._replace(sentence=tell(known, facts))
+
+
+def _state(facts: Facts) -> State:
+    if facts.owner:
+        return State.RUNNING
+    if facts.due_ms:
+        return State.SCHEDULED
+    return State.HELD if facts.held else State.READY
+
+
+def _ended(
+    facts: Facts | None, history: Sequence[OutcomeEvent], domain: str, action_id: str, now_ms: int
+) -> Why | None:
+    last = next((event for event in history if event.outcome not in ("retry", "snoozed")), None)
+    outcome = facts.ended if facts else last.outcome if last else ""
+    if not outcome:
+        return None
+    known = Why(action_id, domain, State(outcome), now_ms, history=tuple(history))
+    if last:
+        known = known._replace(
+            tenant_id=last.tenant_id,
+            tier=last.tier,
+            action_type=last.action_type,
+            attempt=last.attempt,
+            started_ms=last.claimed_ms,
+        )
+    return known._replace(sentence=tell(known, facts))
+
+
+def _running(known: Why, facts: Facts) -> Why:
+    causes: tuple[Binding, ...] = ()
+    if facts.lease_until_ms < facts.now_ms:
+        text = f"the lease of its worker {facts.owner} ended at {moment(facts.lease_until_ms)}"
+        causes = (Binding(Cause.LEASE_ENDED, text, facts.lease_until_ms),)
+    return known._replace(
+        worker=facts.owner,
+        started_ms=facts.now_ms - facts.idle_ms,
+        lease_until_ms=facts.lease_until_ms,
+        causes=causes,
+    )
+
+
+def _waiting(known: Why, facts: Facts) -> Why:
+    causes = tuple(_causes(facts, known.domain))
+    stuck = {Cause.ENTRY_GONE, Cause.NO_TIER}
+    earliest: int | None = None
+    if not any(binding.cause in stuck for binding in causes) and facts.allowed_at_ms is not None:
+        until = [binding.until_ms for binding in causes if binding.cause is Cause.DOMAIN_LIMIT]
+        earliest = max(facts.allowed_at_ms, facts.due_ms, *(each or 0 for each in until))
+    if earliest is not None and 0 < facts.deadline_ms < earliest:
+        text = f"its deadline {moment(facts.deadline_ms)} passes before it may start: it will expire"
+        causes = (*causes, Binding(Cause.EXPIRES, text, facts.deadline_ms))
+    return known._replace(
+        ahead=facts.ahead,
+        ahead_exact=facts.ahead_exact,
+        starts_ahead=starts_ahead(facts),
+        causes=causes,
+        earliest_start_ms=earliest,
+        earliest_exact=facts.allowed_exact,
+    )
+
+
+def _causes(facts: Facts, domain: str) -> Iterator[Binding]:
+    """What binds it, what to look at first."""
+    if not facts.entry_found:
+        text = "its entry was deleted from its stream by somebody else: it cannot run any more"
+        yield Binding(Cause.ENTRY_GONE, text)
+    if facts.tier_at is None and not facts.no_policy:
+        names = ", ".join(tier.name for tier in facts.tiers)
+        text = f"the published policy has no tier {facts.tier!r} (it has {names}): nobody serves its stream"
+        yield Binding(Cause.NO_TIER, text)
+    if facts.due_ms:
+        again = not facts.never_placed
+        text = "it is to run again then" if again else "it was sent to start then"
+        yield Binding(Cause.RETRY if again else Cause.SCHEDULED, text, facts.due_ms)
+    yield from _limits(facts)
+    if not facts.workers:
+        yield Binding(Cause.NO_WORKER, f"no worker serves {domain}")
+    elif not facts.sleepers and not facts.due_ms and not facts.held:
+        text = f"{counted(facts.workers, 'worker')} of {domain} {'has' if facts.workers == 1 else 'have'}"
+        yield Binding(Cause.WORKERS_BUSY, f"{text} no free slot")
+    yield from _order(facts)
+
+
+def _limits(facts: Facts) -> Iterator[Binding]:
+    own_turn = facts.held and not facts.due_ms
+    if own_turn and facts.held_until_ms is None:
+        text = f"all {facts.concurrency} slots of {facts.tenant_id} are taken ({facts.held_why})"
+        yield Binding(Cause.CONCURRENCY, text)
+    elif own_turn:
+        text = f"limit {facts.held_why} of {facts.tenant_id} is used up"
+        yield Binding(Cause.LIMIT, text, facts.held_until_ms)
+    else:
+        before = facts.ahead or 0
+        short = [each for each in facts.limits if each.scope == "tenant" and each.remaining <= before]
+        allowed_at = facts.allowed_at_ms or 0
+        if short and allowed_at > max(facts.now_ms, facts.due_ms):
+            least = min(short, key=lambda each: each.remaining)
+            room = counted(least.remaining, "start")
+            text = f"limit {least.name} of {facts.tenant_id} has room for {room} now"
+            yield Binding(Cause.LIMIT, text, allowed_at)
+    for each in facts.limits:
+        if each.scope == "domain" and not each.remaining:
+            text = f"limit {each.name} of the whole domain is used up"
+            yield Binding(Cause.DOMAIN_LIMIT, text, each.more_at_ms)
+
+
+def _order(facts: Facts) -> Iterator[Binding]:
+    if facts.due_ms:
+        return
+    if facts.ahead:
+        most = "" if facts.ahead_exact else "at least "
+        text = f"{most}{counted(facts.ahead, 'action')} of {facts.tenant_id} before it in line"
+        yield Binding(Cause.OWN_LINE, text)
+    if facts.tier_at is None or facts.tag is None:
+        return
+    ahead = [name for name, starts in _others(facts, facts.tiers[facts.tier_at]) if starts]
+    if ahead:
+        names = ", ".join(ahead[:3]) + (" …" if len(ahead) > 3 else "")
+        text = f"{counted(len(ahead), 'other tenant')} of {facts.tier} first: {names}"
+        yield Binding(Cause.TENANTS_AHEAD, text)
+    better = [tier for tier in facts.tiers[: facts.tier_at] if tier.tenants]
+    if better:
+        told = ", ".join(f"{tier.name} ({counted(tier.tenants, 'tenant')})" for tier in better)
+        yield Binding(Cause.TIERS_AHEAD, f"better tiers with work: {told}")
+
+
+def _others(facts: Facts, tier: TierLine) -> Iterator[tuple[str, int]]:
+    """How many starts each other tenant of its tier has before it, were all charged one unit."""
+    charge = math.floor(ONE_START / tier.weight)
+    own = (facts.tag or 0) + (facts.ahead or 0) * charge
+    for tenant, tag, waiting in tier.first:
+        if tenant == facts.tenant_id or tag > own:
+            continue
+        whole, rest = divmod(own - tag, charge)
+        yield tenant, min(int(whole) + (1 if rest or tenant < facts.tenant_id else 0), waiting)
+
+
+def starts_ahead(facts: Facts) -> int | None:
+    """How many starts come before its own, limits of others aside; None where it is not in line.
+
+    Exact while tenants are charged by starts, nobody's limit binds and nothing is enqueued meanwhile; slots
+    given away several at a time change it by a quantum per tenant.
+    """
+    if facts.tag is None or facts.tier_at is None or facts.ahead is None:
+        return None
+    tier = facts.tiers[facts.tier_at]
+    in_tier = facts.ahead + sum(starts for _, starts in _others(facts, tier))
+    better = sum(waiting for each in facts.tiers[: facts.tier_at] for _, _, waiting in each.first)
+    if tier.share:
+        better = min(better, math.floor((in_tier + 1) / tier.share) - in_tier - 1)
+    worse = 0
+    for each in facts.tiers[facts.tier_at + 1 :]:
+        if each.share:
+            in_line = sum(waiting for _, _, waiting in each.first)
+            worse += min(in_line, math.floor((in_tier + better) * each.share))
+    return in_tier + better + worse
