@@ -5,12 +5,14 @@ Imports nothing of ours; payloads are opaque bytes. Start reading at :mod:`sched
 """
 
 from .clock import Clock, ManualClock, ServerClock, SystemClock
+from .dry_run import DryRun, Occupied, TierEffect
 from .engine import Engine
 from .errors import (
     PolicyConflictError,
     PolicyError,
     SchedulerError,
     ScriptError,
+    TierInUseError,
     UnknownTierError,
     UnknownVersionError,
 )
@@ -28,6 +30,7 @@ from .model import (
     Retention,
     State,
 )
+from .policy_diff import PolicyChange, PolicyDiff
 from .policy_store import PolicyStore, PolicyVersion, Published
 from .tiers import Policy, TierPolicy
 
@@ -35,6 +38,7 @@ __all__ = [
     "Claim",
     "Claimed",
     "Clock",
+    "DryRun",
     "Engine",
     "Enqueued",
     "Extended",
@@ -42,9 +46,12 @@ __all__ = [
     "Keys",
     "ManualClock",
     "NewAction",
+    "Occupied",
     "Outcome",
     "Policy",
+    "PolicyChange",
     "PolicyConflictError",
+    "PolicyDiff",
     "PolicyError",
     "PolicyStore",
     "PolicyVersion",
@@ -57,6 +64,8 @@ __all__ = [
     "ServerClock",
     "State",
     "SystemClock",
+    "TierEffect",
+    "TierInUseError",
     "TierPolicy",
     "UnknownTierError",
     "UnknownVersionError",

@@ -3,6 +3,7 @@
 SchedulerError
 ├── PolicyError              a policy that cannot be used: names file, key and the nearest valid key
 │   ├── PolicyConflictError  somebody else published meanwhile
+│   ├── TierInUseError       a policy without a tier that still has actions
 │   └── UnknownVersionError  a version the policy store does not have
 ├── UnknownTierError         a tier the policy does not have
 └── ScriptError              a script refused or failed; carries verb and the server's words
@@ -32,6 +33,17 @@ class PolicyConflictError(PolicyError):
         )
         self.expected = expected
         self.version = version
+
+
+class TierInUseError(PolicyError):
+    """A policy lacks tiers that still have actions, which would never start; nothing was written."""
+
+    def __init__(self, occupied: Iterable[object]) -> None:
+        self.occupied = list(occupied)
+        super().__init__(
+            "a tier can only go when it is empty: move its tenants to another one or wait for them\n"
+            + "\n".join(str(each) for each in self.occupied)
+        )
 
 
 class UnknownVersionError(PolicyError):

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import json
 import logging
+import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
+from .dry_run import DryRun, dry_run, occupied
 from .engine import Engine
-from .errors import PolicyConflictError, PolicyError, UnknownVersionError
+from .errors import PolicyConflictError, PolicyError, TierInUseError, UnknownVersionError
 from .tiers import Policy
 
 VERSIONS_KEPT = 100
@@ -46,6 +48,10 @@ class PolicyVersion(NamedTuple):
     def parse(self) -> Policy:
         """The policy itself; raises :class:`PolicyError` when this release of the engine cannot use it."""
         return Policy.parse(self.text, source=f"version {self.version} of the policy")
+
+    def tiers(self) -> list[str]:
+        """The names of its tiers, also where the policy is of a newer release."""
+        return list(tomllib.loads(self.text).get("tiers", ()))
 
     def __str__(self) -> str:
         return f"version {self.version} by {self.by} ({self.why})"
@@ -120,7 +126,8 @@ class PolicyStore:
 
         ``expected`` is the version it is meant to replace (0: none yet; None: the one in force now); when
         another is in force, :class:`PolicyConflictError`, unless ``force``. A text that cannot be used:
-        :class:`PolicyError`, and the running policy stays. The text of the version in force makes no new
+        :class:`PolicyError`, and the running policy stays; so for one that lacks a tier in which something
+        still waits, :class:`TierInUseError`. The text of the version in force makes no new
         version, but domains that were left behind are brought up to date.
         """
         policy = _checked(text, source)
@@ -133,6 +140,7 @@ class PolicyStore:
             if expected is not None and version != expected and not force:
                 raise PolicyConflictError(expected, version, str(current or "none"))
             expected = version
+            await self._refuse_occupied(current, policy)
             added = await self._add(version or await self._highest_at_work(), text, by, why)
             if added is not None:
                 return Published(added, True, await self._put_to_work(added, policy))
@@ -145,6 +153,23 @@ class PolicyStore:
         why = why or f"back to version {version}"
         source = f"version {version} of the policy"
         return await self.publish(old.text, by=by, why=why, expected=expected, force=force, source=source)
+
+    async def dry_run(self, text: str, *, source: str = "policy") -> DryRun:
+        """What ``publish`` would do, and for whom. Writes nothing; raises :class:`PolicyError`."""
+        policy = _checked(text, source)
+        current = await self.current()
+        try:
+            old = current.parse() if current else None
+        except PolicyError:
+            old = None  # of a newer release: then all of ours is new
+        version = current.version if current else 0
+        return await dry_run(self._engine, await self.domains(), old, policy, version)
+
+    async def _refuse_occupied(self, current: PolicyVersion | None, policy: Policy) -> None:
+        removed = [name for name in current.tiers() if name not in policy.tiers] if current else []
+        left = await occupied(self._engine, await self.domains(), removed)
+        if left:
+            raise TierInUseError(left)
 
     async def _add(self, version: int, text: str, by: str, why: str) -> PolicyVersion | None:
         """The next version after ``version``; None when somebody else's is there already."""

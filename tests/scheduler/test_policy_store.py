@@ -240,6 +240,7 @@ async def test_a_version_that_this_release_cannot_read(redis: Redis, caplog: Any
     assert caplog.text.count("cannot be used by this release") == 1
     assert "unknown key 'tiers.free.telepathy'" in caplog.text
     assert store._engine.policy_version == 1
+    assert (await store.dry_run(SECOND)).diff.added == ["free"]
     await publish(store_of(redis), SECOND)
     assert await store.catch_up()
     assert store._engine.policy_version == 3
