@@ -173,6 +173,13 @@ local function read_new(key, most)
   return read and read[1][2] or {}
 end
 
+-- How many entries of a stream that should be drained nobody has taken yet: somebody else added to it what
+-- looks like an action, was counted as one when it was read, and stands for one of the tenant's own.
+local function uncounted(key)
+  local there, taken = try('XLEN', key), try('XPENDING', key, 'workers')
+  return there and taken and math.max(there - taken[1], 0) or 0
+end
+
 -- Read what was planned. `candidate.starts` becomes how many are starts, `candidate.waiting` what is left.
 -- Virtual time is the tag of the action that started last.
 local function start(tier, candidate)
@@ -208,6 +215,10 @@ local function start(tier, candidate)
     candidate.waiting = redis.call('ZCARD', returned_prefix .. candidate.stream)
   else
     candidate.waiting = math.max(candidate.waiting - got, 0)
+    if candidate.waiting == 0 then
+      candidate.waiting = uncounted(key)
+      candidate.allowed = candidate.allowed + candidate.waiting -- no limit has spoken about them: look again
+    end
   end
   candidate.starts = starts
   if not tier.by_run_time then candidate.charged = starts * candidate.charge end

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
@@ -82,6 +83,7 @@ def _work(url: str, policy_file: str, concurrency: int, values: dict[str, Any]) 
 
 
 async def _run(url: str, policy_file: str, concurrency: int, values: dict[str, Any]) -> None:
+    jump_s, ahead_s = values.pop("clock_jump_s", 0), values.pop("server_ahead_s", 0)
     settings = workshop_settings(url, policy_file, **values)
     init_logging("CRITICAL", format="text", service_name="workshop_service")
     async with RedisManager(settings) as manager:
@@ -89,4 +91,15 @@ async def _run(url: str, policy_file: str, concurrency: int, values: dict[str, A
         service = Workshop(app_settings=settings, direct_redis_conn=redis)
         worker = BaseWorker(settings, redis, service, concurrency=concurrency)
         worker.install_signal_handlers()
+        if ahead_s:
+            await worker.bus.ready()
+            worker.bus.clock._from_steady_s += ahead_s  # type: ignore[attr-defined]
+        if jump_s:
+            asyncio.get_running_loop().call_later(0.3, _set_this_machines_clock, jump_s)
         await worker.run()
+
+
+def _set_this_machines_clock(by_s: float) -> None:
+    """As far as this process can see."""
+    wall = time.time
+    time.time = lambda: wall() + by_s

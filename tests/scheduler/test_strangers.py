@@ -166,3 +166,14 @@ async def test_an_owned_action_whose_stream_is_gone(world: World, way: str) -> N
     assert way == "dead" or "x1" in picture["dead:acme"][0]["reason"]
     assert "x1" not in picture.get("actions", {})
     assert await world.claim_ids() == ([] if way == "dead" else ["other"])
+
+
+async def test_an_entry_that_looks_like_ours_does_not_stand_for_one_of_ours(world: World) -> None:
+    """It is counted when it is read, though nobody did before; the tenant's last action starts even so."""
+    await world.enqueue(*some(3))
+    stranger = {"head": "v1 stranger 0 embedding.generate 1 - -", "data": "{}"}
+    await world.redis.xadd(world.stream(), stranger)
+    await world.enqueue(new("last"))
+    claims = [await world.claim_ids(slots=2) for _ in range(4)]
+    assert claims == [["acme-0", "acme-1"], ["acme-2", "stranger"], ["last"], []]
+    assert "waiting" not in await world.snapshot()
