@@ -18,6 +18,11 @@ tag of the action that started last. A tenant that begins to wait enters at ``ma
 tag)``: being new earns nothing, and leaving and coming back earns nothing. When nobody is startable any more
 the busy period is over and virtual time moves past every tag, so that tags can be forgotten.
 
+Were that all, ever new tenants, each served at the virtual time it entered at, would keep it where it is and
+pass whoever waits with a later tag for ever. So virtual time never stands still: after a claim that served
+nobody ahead of it, it moves on by the average of what those waiting were charged, as the virtual time of fluid
+fair queueing does (Demers, Keshav and Shenker, SIGCOMM 1989), but not past the last of them.
+
 A claim of many slots serves a tenant ``quantum(slots)`` times in a row before it looks for the next smallest
 tag, as deficit round robin does (Shreedhar and Varghese, SIGCOMM 1995): fewer streams to read, and two
 tenants with work never differ by more than one quantum.
@@ -246,6 +251,7 @@ class Tier:
         """Take what was planned; which actions, and how many of them are starts."""
         handed: list[Action] = []
         all_starts = 0
+        stood_at, waited = self.virtual_time, sum(line.ready for line in self.lines.values())
         looked_at = [line for line in self.lines.values() if line.ready and line.allowed is not None]
         touched = [line for line in looked_at if line.planned or not line.allowed]
         starts_of: dict[str, int] = {}
@@ -266,7 +272,16 @@ class Tier:
             handed += actions
             all_starts += starts
         self.leave(*[line for line in touched if not self._stays(line, starts_of[line.tenant], now_ms)])
+        if self.virtual_time == stood_at:
+            self._move_on(sum(action.charge for action in handed), waited)
         return handed, all_starts
+
+    def _move_on(self, charged: int, waited: int) -> None:
+        """Virtual time never stands still: see above."""
+        ready = [line.tag for line in self.lines.values() if line.ready]
+        if charged and ready:
+            further = min(self.virtual_time + charged // (waited + 1), max(ready) + 1)
+            self.virtual_time = max(self.virtual_time, further)
 
     def _keep_usage(self, line: Line, now_ms: int) -> None:
         """Until when this tenant's usage says something, as far as its limits know."""

@@ -64,6 +64,7 @@ some_returned = redis.call('EXISTS', returned_count_key) == 1
 
 for i, tier in ipairs(policy.tiers) do
   tier.virtual_time, tier.credit = tonumber(kept[2 * i] or 0), tonumber(kept[2 * i + 1] or 0)
+  tier.stood_at = tier.virtual_time
   tier.fresh, tier.next, tier.offset, tier.chunk, tier.exhausted = {}, 1, 0, 8, false
   tier.served, tier.first_served, tier.touched = {}, 1, {}
   tier.charge = math.floor(1000000 / tier.weight)
@@ -266,6 +267,20 @@ local function settle_candidate(tier, candidate, index)
   end
 end
 
+-- Virtual time never stands still, else new tenants, who enter at it, could pass an old one for ever: where
+-- nobody who started was ahead of it, it moves on by what all who wait were charged on average.
+local function move_on(tier, left)
+  if tier.virtual_time > tier.stood_at then return end
+  local charged = 0
+  for _, candidate in ipairs(tier.touched) do charged = charged + (candidate.charged or 0) end
+  if charged == 0 then return end
+  local ready_key = ready_prefix .. tier.name
+  local waited = redis.call('ZCARD', ready_key) + left
+  local last = tonumber(redis.call('ZREVRANGE', ready_key, 0, 0, 'WITHSCORES')[2])
+  local further = math.min(tier.virtual_time + math.floor(charged / (waited + 1)), last + 1)
+  tier.virtual_time = math.max(tier.virtual_time, further)
+end
+
 local left_behind = false
 
 local function write_tier(tier)
@@ -287,6 +302,7 @@ local function write_tier(tier)
       return
     end
   end
+  move_on(tier, #index.leaving)
   local passed = redis.call('ZRANGEBYSCORE', tags_prefix .. tier.name, '-inf', tier.virtual_time, 'LIMIT', 0, 100)
   if #passed > 0 then redis.call('ZREM', tags_prefix .. tier.name, unpack(passed)) end
 end

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from tests.laws.conftest import Prepare, Ship
 from tests.laws.loads import backlog, trickle
 from tests.laws.timeline import Fifo, Job, Shipping, play
@@ -51,3 +53,19 @@ async def test_names_that_were_used_before_have_saved_up_nothing(prepare: Prepar
     played = await play(Shipping(world), jobs, slots=1)
     after = [start for start in played.starts if start.at_ms >= 2_000][:42]
     assert sum(start.job.tenant == "honest" for start in after) == 2
+
+
+@pytest.mark.parametrize("name", ["aaa", "zzz"])
+@pytest.mark.parametrize(("per_start", "at_least"), [(0.9, 30), (1.0, 15), (1.5, 5)])
+async def test_ever_new_names_do_not_starve_who_waits(
+    prepare: Prepare, name: str, per_start: float, at_least: int
+) -> None:
+    """New names ask for as much as there is, or more, for ever. The one who waits is a name among those waiting.
+
+    Start-time fair queueing alone gives it nothing here: each new name enters at the virtual time, is served at
+    it, and so keeps it where it is.
+    """
+    jobs = [Job(0, "honest", 10) for _ in range(100)]
+    jobs += [Job(int(10 * n / per_start), f"{name}-{n}", 10) for n in range(int(300 * per_start))]
+    played = await play(Shipping(await prepare()), jobs, slots=1, until_ms=3_000)
+    assert len(played.of("honest")) >= at_least

@@ -14,7 +14,7 @@ async def test_takes_with_ownership(world: World) -> None:
     world.clock.advance(5)
     claim = await world.claim(slots=1)
     assert changes(before, await world.snapshot()) == {
-        "fairness": {"token": "1"},
+        "fairness": {"token": "1", "vt:enterprise": "500000", "credit:enterprise": "0"},
         "owned:w1": {"x1": "1 acme:enterprise @ 1 1000000"},
         "ready:enterprise": {"acme": 1_000_000},
         "stream acme:enterprise": {"entries": ["x1", "x2"], "running": {"x1": 1}},
