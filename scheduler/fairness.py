@@ -18,10 +18,10 @@ tag of the action that started last. A tenant that begins to wait enters at ``ma
 tag)``: being new earns nothing, and leaving and coming back earns nothing. When nobody is startable any more
 the busy period is over and virtual time moves past every tag, so that tags can be forgotten.
 
-Were that all, ever new tenants, each served at the virtual time it entered at, would keep it where it is and
-pass whoever waits with a later tag for ever. So virtual time never stands still: after a claim that served
-nobody ahead of it, it moves on by the average of what those waiting were charged, as the virtual time of fluid
-fair queueing does (Demers, Keshav and Shenker, SIGCOMM 1989), but not past the last of them.
+Were that all, ever new tenants, each served at the virtual time it entered at, would keep it where it is
+and pass whoever waits with a later tag for ever. So virtual time never stands still: after a claim that
+served nobody ahead of it, it moves on by the average of what those waiting were charged, as the virtual time
+of fluid fair queueing does (Demers, Keshav and Shenker, SIGCOMM 1989), but not past the last of them.
 
 A claim of many slots serves a tenant ``quantum(slots)`` times in a row before it looks for the next smallest
 tag, as deficit round robin does (Shreedhar and Varghese, SIGCOMM 1995): fewer streams to read, and two

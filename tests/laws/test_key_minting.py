@@ -60,10 +60,10 @@ async def test_names_that_were_used_before_have_saved_up_nothing(prepare: Prepar
 async def test_ever_new_names_do_not_starve_who_waits(
     prepare: Prepare, name: str, per_start: float, at_least: int
 ) -> None:
-    """New names ask for as much as there is, or more, for ever. The one who waits is a name among those waiting.
+    """New names ask for as much as there is, or more, for ever; who waits is a name among those waiting.
 
-    Start-time fair queueing alone gives it nothing here: each new name enters at the virtual time, is served at
-    it, and so keeps it where it is.
+    Start-time fair queueing alone gives it nothing here: each new name enters at the virtual time, is served
+    at it, and so keeps it where it is.
     """
     jobs = [Job(0, "honest", 10) for _ in range(100)]
     jobs += [Job(int(10 * n / per_start), f"{name}-{n}", 10) for n in range(int(300 * per_start))]
