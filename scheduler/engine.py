@@ -28,6 +28,7 @@ from .model import (
     Reclaimed,
     Retention,
 )
+from .poison import PoisonRule, reclaim
 from .tiers import CompiledPolicy, Policy
 
 MAX_ITEMS = 500
@@ -39,8 +40,6 @@ MAX_SLOTS = 500
 MAX_CALL_BYTES = 4 * 1024 * 1024
 """Payload or response bytes per script call: a long script blocks the server for everybody."""
 
-DEFAULT_RETENTION = Retention()
-
 T = TypeVar("T")
 
 
@@ -49,7 +48,7 @@ class Engine:
 
     ``lease_ms``: how long a worker owns what it claimed without extending. ``duplicate_window_ms``: how long
     at least a finished action's id is still known. ``response_ttl_ms``, ``callback_ttl_ms``: how long unread
-    answers are kept. ``retention``: which dead letters are kept.
+    answers are kept.
     """
 
     def __init__(
@@ -63,7 +62,6 @@ class Engine:
         duplicate_window_ms: int = 300_000,
         response_ttl_ms: int = 600_000,
         callback_ttl_ms: int = 3_600_000,
-        retention: Retention = DEFAULT_RETENTION,
     ) -> None:
         self.redis = redis
         self.policy = policy
@@ -74,7 +72,8 @@ class Engine:
         self.duplicate_window_ms = duplicate_window_ms
         self.response_ttl_ms = response_ttl_ms
         self.callback_ttl_ms = callback_ttl_ms
-        self.retention = retention
+        self.retention = Retention()
+        self.poison = PoisonRule()
         self._compiled: dict[str, CompiledPolicy] = {}
         self._periods: dict[str, tuple[str, ...]] = {}
 
@@ -189,12 +188,7 @@ class Engine:
         ``worker_id``: that one, dead because the caller knows it, provided its lease still ends at
         ``lease_until_ms`` (None: whenever it ends). Without: one whose lease has ended.
         """
-        lease = "" if lease_until_ms is None else lease_until_ms
-        args = [self.clock.now_ms(), most, worker_id, lease]
-        workers, actions = await scripts.run(
-            self.redis, scripts.load("reclaim"), self.keys.root(domain), args
-        )
-        return Reclaimed(workers, actions)
+        return await reclaim(self, domain, most, worker_id, "" if lease_until_ms is None else lease_until_ms)
 
     def _policy(self, domain: str) -> CompiledPolicy:
         compiled = self._compiled.get(domain)

@@ -84,6 +84,7 @@ class Action:
     state: State = State.READY
     worker: str = ""
     charge: int = 0
+    deaths: int = 0
 
 
 @dataclass(eq=False)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from .fairness import Action, Line, Tier, binding, charge, plan
 from .limits import Limit
 from .model import NewAction, Outcome, State
+from .poison import APART_MS
 from .tiers import CompiledPolicy
 
 
@@ -46,6 +47,7 @@ class Oracle:
         *,
         lease_ms: int = 15_000,
         duplicate_window_ms: int = 300_000,
+        poison_deaths: int = 5,
     ) -> None:
         self.tiers = {tier.name: Tier(tier) for tier in policy.tiers}
         self.domain_limits: Sequence[Limit] = policy.domain_limits
@@ -53,6 +55,7 @@ class Oracle:
         self.now_ms = now_ms
         self.lease_ms = lease_ms
         self.duplicate_window_ms = duplicate_window_ms
+        self.poison_deaths = poison_deaths
         self.alive: dict[str, Action] = {}
         self.ended: set[tuple[int, str]] = set()
         self.unique_holders: dict[str, str] = {}
@@ -219,13 +222,27 @@ class Oracle:
         ]
         if not dead:
             return 0, 0
-        worker = self.workers.pop(min(dead)[1])
-        for action in worker.owned.values():
+        name = min(dead)[1]
+        worker = self.workers[name]
+        owned = sorted(worker.owned.values(), key=lambda action: action.action_id)
+        poisoned = [action for action in owned if action.deaths + 1 >= self.poison_deaths]
+        again = [action for action in owned if action not in poisoned]
+        apart = 0
+        for action in again:
+            action.deaths += 1
             self._line(action).running -= 1
-            self._give_back(action)
-        for action in worker.owned.values():
+            if action.deaths == self.poison_deaths - 1 and len(owned) > 1:
+                action.state, action.worker = State.SCHEDULED, ""
+                action.due_ms = self.now_ms + apart * APART_MS
+                apart += 1
+            else:
+                self._give_back(action)
+        for action in again:
             self._end_concurrency_hold(action)
-        return 1, len(worker.owned)
+        for action in poisoned:
+            self.finish(name, action.action_id, Outcome.DEAD)
+        del self.workers[name]
+        return 1, len(owned)
 
     def state(self, action_id: str) -> State:
         """Where an action is; what ended is unknown here."""

@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 
 from scheduler import Claimed, Finish, NewAction, Outcome, Policy, State
 from scheduler.oracle import Oracle
+from scheduler.poison import PoisonRule
 from scheduler.tiers import LimitRule
 from tests.scheduler.picture import Picture
 from tests.scheduler.world import DAY, MINUTE, World
@@ -114,7 +115,8 @@ class History:
     def __init__(self, redis: Redis, policy: Policy) -> None:
         self.world = World(redis, policy)
         self.tiers = policy.names()
-        self.oracle = Oracle(policy.compile(self.world.domain), self.world.now)
+        self.world.engine.poison = PoisonRule(deaths=2)
+        self.oracle = Oracle(policy.compile(self.world.domain), self.world.now, poison_deaths=2)
         self.owned: dict[str, tuple[str, Claimed]] = {}
         self.stale: list[tuple[str, Claimed]] = []
         self.count = 0
@@ -212,7 +214,7 @@ class History:
         dead = before - set(self.oracle.workers)
         for worker, action in [pair for pair in self.owned.values() if pair[0] in dead]:
             self._forget(worker, action)
-            event("reclaimed")
+            event("poisoned" if self.oracle.state(action.action_id) is State.UNKNOWN else "reclaimed")
 
     async def advance(self, ms: int) -> None:
         self.world.clock.advance(ms)
