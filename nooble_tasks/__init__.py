@@ -9,12 +9,15 @@ Everything public is here; modules with a leading underscore are not. Start read
 from __future__ import annotations
 
 from ._engine import (
+    AttemptError,
     Binding,
     Cause,
+    DeadLetter,
     DryRun,
     LimitStatus,
     ManualClock,
     Occupied,
+    OpenedLetter,
     Outcome,
     Policy,
     PolicyChange,
@@ -36,7 +39,9 @@ from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
 from .client import BaseRedisClient
 from .context import ExecutionContext, current_context, use_context
+from .dead_letters import DeadLetters, LetterQuery, LetterReport
 from .default_client import close_default_client, enqueue_action, get_default_client
+from .delivery_errors import NotReplicated, ServerRefused, UnknownLetter, WorkerDied
 from .error_detail import ErrorDetail
 from .error_handling import setup_error_handling
 from .error_mapping import detail_from_exception, error_from_detail
@@ -94,6 +99,7 @@ __all__ = [
     "ActionNotFound",
     "ActionProcessor",
     "ActionTimeout",
+    "AttemptError",
     "Backpressure",
     "BaseRedisClient",
     "BaseService",
@@ -103,6 +109,8 @@ __all__ = [
     "Cause",
     "CommonAppSettings",
     "ConfigurationError",
+    "DeadLetter",
+    "DeadLetters",
     "DomainAction",
     "DomainActionResponse",
     "DomainQueueManager",
@@ -116,11 +124,15 @@ __all__ = [
     "InvalidResponse",
     "InvalidTime",
     "LeaseLost",
+    "LetterQuery",
+    "LetterReport",
     "LimitStatus",
     "ManualClock",
     "MissingTenant",
     "NoobleError",
+    "NotReplicated",
     "Occupied",
+    "OpenedLetter",
     "Outcome",
     "PayloadNotSerializable",
     "PayloadTooDeep",
@@ -142,6 +154,7 @@ __all__ = [
     "Retry",
     "RetryPolicy",
     "SchedulerError",
+    "ServerRefused",
     "ServiceRegistry",
     "Settings",
     "Snooze",
@@ -154,10 +167,12 @@ __all__ = [
     "TierInUseError",
     "UnknownAction",
     "UnknownDomain",
+    "UnknownLetter",
     "UnknownTenant",
     "UnknownTier",
     "UnknownVersionError",
     "Why",
+    "WorkerDied",
     "__version__",
     "check_action_id",
     "check_domain",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Promoted,
         Published,
         Reclaimed,
+        Retention,
         SchedulerError,
         ScriptError,
         ServerClock,
@@ -51,7 +52,10 @@ if TYPE_CHECKING:
     )
     from scheduler import inspect as inspection
     from scheduler import why as reasons
+    from scheduler.attempts import AttemptError
+    from scheduler.dead_letters import DeadLetter, DeadLetters, LetterFilter, OpenedLetter
     from scheduler.engine import read_extended
+    from scheduler.poison import Poisoned, PoisonRule
     from scheduler.usage import LimitStatus, TenantLimits
     from scheduler.why import Binding, Cause, Why
 else:
@@ -64,27 +68,39 @@ else:
     globals().update({name: getattr(_scheduler, name) for name in _scheduler.__all__})
     inspection, maintenance, scripts = _part("inspect"), _part("maintenance"), _part("scripts")
     read_extended = _part("engine").read_extended
+    AttemptError = _part("attempts").AttemptError
+    _letters, _poison = _part("dead_letters"), _part("poison")
+    DeadLetter, DeadLetters = _letters.DeadLetter, _letters.DeadLetters
+    LetterFilter, OpenedLetter = _letters.LetterFilter, _letters.OpenedLetter
+    Poisoned, PoisonRule = _poison.Poisoned, _poison.PoisonRule
     usage, reasons = _part("usage"), _part("why")
     Binding, Cause, Why = reasons.Binding, reasons.Cause, reasons.Why
     LimitStatus, TenantLimits = usage.LimitStatus, usage.TenantLimits
 
 __all__ = [
+    "AttemptError",
     "Binding",
     "Cause",
     "Claim",
     "Claimed",
     "Clock",
+    "DeadLetter",
+    "DeadLetters",
     "DryRun",
     "Engine",
     "Enqueued",
     "Extended",
     "Finish",
     "Keys",
+    "LetterFilter",
     "LimitStatus",
     "ManualClock",
     "NewAction",
     "Occupied",
+    "OpenedLetter",
     "Outcome",
+    "PoisonRule",
+    "Poisoned",
     "Policy",
     "PolicyChange",
     "PolicyConflictError",
@@ -95,6 +111,7 @@ __all__ = [
     "Promoted",
     "Published",
     "Reclaimed",
+    "Retention",
     "SchedulerError",
     "ScriptError",
     "ServerClock",

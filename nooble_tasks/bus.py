@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ._engine import Clock, Engine, Keys, Policy, PolicyStore, ServerClock
+from ._engine import Clock, Engine, Keys, PoisonRule, Policy, PolicyStore, Retention, ServerClock
+from .endings import closing_poisoned
 from .queue_manager import QueueManager
 from .replies import ReplyListener
 from .settings import CommonAppSettings
@@ -39,6 +40,10 @@ class Bus:
             lease_ms=int(settings.lease_s * 1000),
             duplicate_window_ms=int(settings.dedupe_window_s * 1000),
             response_ttl_ms=int(settings.result_ttl_s * 1000),
+        )
+        self.engine.retention = Retention(settings.dead_letters_kept, int(settings.dead_letters_ttl_s * 1000))
+        self.engine.poison = PoisonRule(
+            settings.poison_deaths, closing_poisoned(settings.service_name, settings.payload_limits)
         )
         self.policies = PolicyStore(self.engine)
         self.queue_manager = QueueManager(

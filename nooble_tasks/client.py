@@ -19,6 +19,7 @@ from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
 from .callbacks import callback_for, listen
 from .context import current_context, earliest
+from .dead_letters import DeadLetters
 from .errors import ActionTimeout, InvalidAction, InvalidTime, QueueUnavailable, UnknownTier
 from .handle import (
     ActionHandle,
@@ -47,6 +48,7 @@ class BaseRedisClient:
         self.bus = Bus.of(redis_client, settings)
         self.queue_manager = self.bus.queue_manager
         self.inspector = Inspector(self.bus)
+        self.dead_letters = DeadLetters(self.bus)
 
     # -- fire and forget --------------------------------------------------------------------------------
 

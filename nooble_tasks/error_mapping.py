@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
+from .delivery_errors import NotReplicated, WorkerDied
 from .error_detail import ErrorDetail
 from .errors import (
     ActionCancelled,
@@ -83,5 +84,7 @@ _ACTION_ERRORS: dict[str, type[ActionError]] = {
         ActionCancelled,
         RateLimited,
         QueueUnavailable,
+        WorkerDied,
+        NotReplicated,
     )
 }

@@ -10,6 +10,7 @@
     │   ├── UnknownTier
     │   ├── UnknownDomain
     │   ├── UnknownTenant         no trace of it (in lookup_errors.py)
+    │   ├── UnknownLetter         no such dead letter (in delivery_errors.py)
     │   └── UnknownAction         refused at the worker: nothing handles that action type
     ├── ActionNotFound            no such id (in lookup_errors.py)
     ├── InvalidResponse
@@ -19,6 +20,8 @@
     │   ├── ActionExpired
     │   ├── ActionCancelled
     │   ├── RateLimited
+    │   ├── WorkerDied            worker after worker died with it (in delivery_errors.py, as is the next)
+    │   ├── NotReplicated         in line, but not confirmed by enough replicas
     │   └── QueueUnavailable
     ├── LeaseLost
     ├── StateError
@@ -26,6 +29,7 @@
     │   ├── StateModelMismatch
     │   └── StateConflict
     ├── ConfigurationError
+    │   └── ServerRefused         in delivery_errors.py
     ├── NotInitialized
     └── HandlerSignal             what a handler raises to steer its own action (in signals.py)
         ├── Retry

@@ -11,9 +11,9 @@ from typing import Any
 
 from ._engine import Claimed, Clock, Finish, Outcome, Policy
 from .actions import DomainAction, DomainActionResponse, success_json
-from .callbacks import callback_for, error_callback_data
+from .callbacks import callback_for
 from .context import enter_attempt
-from .error_mapping import detail_from_exception
+from .endings import closed, reason_of
 from .errors import ActionCancelled, ActionExpired, ActionTimeout, InvalidAction, NoobleError
 from .payload import DEFAULT_LIMITS, PayloadLimits
 from .retry import RetryPolicy
@@ -205,7 +205,7 @@ class Executor:
     def _later(
         self, claimed: Claimed, outcome: Outcome, due_ms: int, error: Exception, run_time_us: int
     ) -> Finish:
-        return Finish(claimed, outcome, due_ms=due_ms, run_time_us=run_time_us, reason=_reason(error))
+        return Finish(claimed, outcome, due_ms=due_ms, run_time_us=run_time_us, reason=reason_of(error))
 
     def _closed(
         self,
@@ -216,49 +216,9 @@ class Executor:
         run_time_us: int,
     ) -> Finish:
         """The end without a result: whoever waits is told why."""
-        response, callback, queue = None, None, ""
-        if action is not None:
-            callback = callback_for(
-                action, self._service.app_settings.service_name, error_callback_data(error), success=False
-            )
-        if callback is not None and action is not None:
-            queue = action.callback_queue_name or ""
-        elif claimed.reply_to:
-            response = self._error_response(claimed, action, error, run_time_us)
-        return Finish(
-            claimed,
-            outcome,
-            response,
-            run_time_us=run_time_us,
-            callback_queue=queue,
-            callback=callback.to_json() if callback is not None else b"",
-            reason=_reason(error),
-        )
-
-    def _error_response(
-        self, claimed: Claimed, action: DomainAction | None, error: BaseException, run_time_us: int
-    ) -> bytes | None:
-        try:
-            return DomainActionResponse(
-                success=False,
-                error=detail_from_exception(error),
-                action_id=claimed.action_id,
-                action_type=claimed.action_type,
-                tenant_id=claimed.tenant_id,
-                correlation_id=action.correlation_id if action else None,
-                trace_id=action.trace_id if action else None,
-                attempt=claimed.attempt,
-                queue_time_ms=max(claimed.claimed_ms - claimed.enqueued_ms, 0),
-                run_time_ms=run_time_us / 1000,
-            ).to_json()
-        except NoobleError:
-            return None  # a stranger's entry under an id that no caller can have
+        service_name = self._service.app_settings.service_name
+        return closed(claimed, action, outcome, error, run_time_us, service_name)
 
 
 def _elapsed_us(started: float) -> int:
     return int((time.perf_counter() - started) * 1_000_000)
-
-
-def _reason(error: BaseException) -> str:
-    text = f"{type(error).__name__}: {error}"
-    return text[:1000].encode("utf-8", "replace").decode()

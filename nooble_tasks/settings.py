@@ -77,6 +77,12 @@ class CommonAppSettings(BaseSettings):
         300.0, ge=1, description="how long at least the id of a finished action is still known"
     )
 
+    dead_letters_kept: int = Field(10_000, ge=0, le=200_000, description="dead letters kept per tenant")
+    dead_letters_ttl_s: float = Field(14 * 86_400.0, gt=0, description="how long a dead letter is kept")
+    poison_deaths: int = Field(
+        5, ge=1, le=1_000, description="so many workers may die with an action before it is a dead letter"
+    )
+
     lease_s: float = Field(15.0, ge=1, le=3_600, description="a worker silent for so long loses its actions")
     concurrency: int = Field(100, ge=1, le=10_000, description="slots: actions that run at once")
     drain_timeout_s: float = Field(25.0, ge=0, description="grace for running actions when stopping")
