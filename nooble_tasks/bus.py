@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
+
+from redis.exceptions import RedisError
 
 from ._engine import Clock, Engine, Keys, PoisonRule, Policy, PolicyStore, Retention, ServerClock
 from .endings import closing_poisoned
 from .queue_manager import QueueManager
 from .replies import ReplyListener
 from .settings import CommonAppSettings
+
+POLICY_AGE_S = 1.0
+"""How old a client's knowledge of the policy may be."""
 
 _buses: WeakKeyDictionary[Any, Bus] = WeakKeyDictionary()
 
@@ -53,6 +59,7 @@ class Bus:
         # opening a connection each, or failing where the pool's size is bounded.
         self.calls = asyncio.Semaphore(max(settings.redis_max_connections // 2, 1))
         self.replies = ReplyListener(redis, self.keys, calls=self.calls)
+        self._policy_known_until_s = 0.0
         self._calibrating = asyncio.Lock()
 
     @classmethod
@@ -73,6 +80,20 @@ class Bus:
     def policy(self) -> Policy:
         """The policy this process goes by: the newest it knows of the store, at first its own file's."""
         return self.engine.policy
+
+    async def refresh_policy(self, *, now: bool = False) -> bool:
+        """Know the newest policy as of a second ago, or as of `now`; whether it is another than before.
+
+        Without an answer of Redis within a second, what is known has to do: whoever writes next tells.
+        """
+        if not now and time.monotonic() < self._policy_known_until_s:
+            return False
+        self._policy_known_until_s = time.monotonic() + POLICY_AGE_S
+        try:
+            async with asyncio.timeout(POLICY_AGE_S), self.calls:
+                return await self.policies.catch_up()
+        except (RedisError, OSError):
+            return False
 
     async def ready(self) -> None:
         """Before the first command: agree with the server about the time."""

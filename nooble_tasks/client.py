@@ -18,7 +18,7 @@ from ._engine import Enqueued, NewAction, SchedulerError, UnknownTierError
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
 from .callbacks import callback_for, listen
-from .context import current_context, earliest
+from .context import current_context, earliest, tenant_or_current
 from .dead_letters import DeadLetters
 from .errors import ActionTimeout, InvalidAction, InvalidTime, QueueUnavailable, UnknownTier
 from .handle import (
@@ -33,7 +33,7 @@ from .idempotency import action_id_for
 from .ids import check_id
 from .inspector import Inspector
 from .settings import CommonAppSettings
-from .times import aware, delay_seconds
+from .times import aware, delay_seconds, moment
 
 Prepared = tuple[DomainAction, str, NewAction]
 
@@ -54,7 +54,7 @@ class BaseRedisClient:
 
     async def send_action_async(self, action: DomainAction) -> None:
         """Send and go on; no response is stored. Raises InvalidAction, QueueUnavailable."""
-        await self._send([self._prepare(action)])
+        await self._send([await self._prepared(action)])
 
     async def enqueue_action(
         self,
@@ -82,12 +82,12 @@ class BaseRedisClient:
         tenant is one action. `unique_key`: at most one alive. `callback`: the action type of the callback.
         """
         if isinstance(action, str):
-            action = DomainAction(action_type=action, tenant_id=_tenant(tenant_id), data=data)
+            action = DomainAction(action_type=action, tenant_id=tenant_or_current(tenant_id), data=data)
         elif data is not None or tenant_id is not None:
             raise InvalidAction("give data and tenant_id with an action type, not with a DomainAction")
         changes: dict[str, Any] = {
             "tenant_tier": tier,
-            "deadline": _moment(deadline),
+            "deadline": moment(deadline, "deadline"),
             "idempotency_key": idempotency_key,
             "unique_key": unique_key,
             "callback_action_type": callback,
@@ -100,7 +100,7 @@ class BaseRedisClient:
         if action.callback_action_type is not None or callback_context is not None:
             action = self._with_callback(action, None, callback_context)
         reply_to = "" if action.callback_action_type else self.bus.replies.client_id
-        prepared = self._prepare(action, reply_to=reply_to, due_ms=self._due_ms(delay, run_at))
+        prepared = await self._prepared(action, reply_to=reply_to, due_ms=self._due_ms(delay, run_at))
         (enqueued,) = await self._send([prepared])
         sent, domain, new = prepared
         if not enqueued.accepted:
@@ -111,7 +111,7 @@ class BaseRedisClient:
         """Put many actions in line, one round trip per domain."""
         client_id = self.bus.replies.client_id
         prepared = [
-            self._prepare(action, reply_to="" if action.callback_action_type else client_id)
+            await self._prepared(action, reply_to="" if action.callback_action_type else client_id)
             for action in actions
         ]
         enqueued = await self._send(prepared)
@@ -148,7 +148,7 @@ class BaseRedisClient:
         now = datetime.now(UTC)
         until = now + timedelta(seconds=delay_seconds(timeout, "timeout"))
         until = earliest(self._in_context(action).deadline, until) or until
-        prepared = self._prepare(
+        prepared = await self._prepared(
             action.model_copy(update={"deadline": until}), reply_to=self.bus.replies.client_id, waits=True
         )
         sent, domain, _ = prepared
@@ -184,7 +184,7 @@ class BaseRedisClient:
         complete = self._with_callback(action, callback_event_name, callback_context)
         for name in ("callback_action_type", "callback_queue_name", "correlation_id", "origin_service"):
             setattr(action, name, getattr(complete, name))
-        await self._send([self._prepare(action)])
+        await self._send([await self._prepared(action)])
 
     async def send_callback(self, action: DomainAction, data: Any, *, success: bool = True) -> None:
         """From inside a handler: tell whoever sent `action` how it is going. Without a callback: nothing."""
@@ -226,6 +226,16 @@ class BaseRedisClient:
 
     def _domain_of(self, action: DomainAction) -> str:
         return self.queue_manager.registry.domain_for(action.action_type, action.target_service)
+
+    async def _prepared(self, action: DomainAction, **how: Any) -> Prepared:
+        """`_prepare` under the policy in force, which is read anew before a tier is refused."""
+        await self.bus.refresh_policy()
+        try:
+            return self._prepare(action, **how)
+        except UnknownTier:
+            if not await self.bus.refresh_policy(now=True):
+                raise
+            return self._prepare(action, **how)
 
     def _prepare(
         self, action: DomainAction, *, reply_to: str = "", due_ms: int = 0, waits: bool = False
@@ -331,20 +341,3 @@ class BaseRedisClient:
             seconds = delay_seconds(delay)
             return self.bus.clock.now_ms() + int(seconds * 1000) if seconds else 0
         return int(aware(run_at, "run_at").timestamp() * 1000) if run_at is not None else 0
-
-
-def _tenant(tenant_id: str | None) -> str:
-    if tenant_id is not None:
-        return tenant_id
-    context = current_context()
-    if context is None:
-        raise InvalidAction("tenant_id is missing; give it, or call from inside a handler")
-    return context.tenant_id
-
-
-def _moment(deadline: datetime | float | timedelta | None) -> datetime | None:
-    if deadline is None:
-        return None
-    if isinstance(deadline, datetime):
-        return aware(deadline, "deadline")
-    return datetime.now(UTC) + timedelta(seconds=delay_seconds(deadline, "deadline"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from .errors import MissingTenant
+from .errors import InvalidAction, MissingTenant
 from .ids import check_id, is_id
 from .times import aware
 
@@ -173,3 +173,13 @@ def earliest(*moments: datetime | None) -> datetime | None:
     """The first of the moments in time, None when none is given."""
     given = [moment for moment in moments if moment is not None]
     return min(given) if given else None
+
+
+def tenant_or_current(tenant_id: str | None) -> str:
+    """The tenant that is named, else the one on whose behalf the current handler runs."""
+    if tenant_id is not None:
+        return tenant_id
+    context = current_context()
+    if context is None:
+        raise InvalidAction("tenant_id is missing; give it, or call from inside a handler")
+    return context.tenant_id

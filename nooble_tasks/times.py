@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from .errors import InvalidTime
 
@@ -34,3 +34,12 @@ def aware(value: datetime, field: str = "time") -> datetime:
             f"{field} {value.isoformat()} has no time zone; use datetime.now(timezone.utc) or add tzinfo"
         )
     return value
+
+
+def moment(value: datetime | float | timedelta | None, name: str) -> datetime | None:
+    """A moment, or one so many seconds from now; raises InvalidTime."""
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return aware(value, name)
+    return datetime.now(UTC) + timedelta(seconds=delay_seconds(value, name))

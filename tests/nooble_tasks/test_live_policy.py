@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from nooble_tasks import NO_RETRY, BaseRedisClient, Bus, PolicyStore
+from nooble_tasks import NO_RETRY, BaseRedisClient, Bus, PolicyStore, UnknownTier
+from nooble_tasks import bus as bus_module
 from nooble_tasks._engine import Claimed
 from nooble_tasks.worker import BaseWorker
 from tests.nooble_tasks.support import (
@@ -124,3 +127,62 @@ async def test_a_first_worker_publishes_what_it_was_started_with(redis: Redis) -
         assert (first.version, first.why) == (1, "first start")
         assert first.by == f"worker {worker.worker_id.rsplit('.', 1)[0]}"
         assert worker.bus.policy.names() == ["enterprise", "professional", "advance", "free"]
+
+
+GOLD = "[tiers.gold]\npriority = 2\n"
+
+
+async def test_a_client_learns_of_a_new_tier_before_it_refuses_it(
+    redis: Redis, client: BaseRedisClient
+) -> None:
+    await published(redis, BEFORE)
+    await client.enqueue_action(action("echo"))
+    with pytest.raises(UnknownTier, match="'gold'"):
+        await client.enqueue_action(action("echo", tenant_tier="gold"))
+    await published(redis, BEFORE + GOLD)
+    assert (await client.enqueue_action(action("echo", tenant_tier="gold"))).tier == "gold"
+
+
+async def test_a_client_forgets_a_tier_within_a_second(
+    redis: Redis, client: BaseRedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await published(redis, BEFORE + GOLD)
+    await client.enqueue_action(action("echo"))
+    await published(redis, BEFORE)
+    with monkeypatch.context() as patch:
+        later = time.monotonic() + bus_module.POLICY_AGE_S
+        patch.setattr("nooble_tasks.bus.time.monotonic", lambda: later)
+        with pytest.raises(UnknownTier, match="'gold'"):
+            await client.enqueue_action(action("echo", tenant_tier="gold"))
+
+
+async def test_a_busy_client_asks_once_a_second(
+    redis: Redis, client: BaseRedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    policies = client.bus.policies
+    inner = policies.catch_up
+
+    async def counted() -> bool:
+        asked.append(1)
+        return await inner()
+
+    monkeypatch.setattr(policies, "catch_up", counted)
+    now = time.monotonic()
+    for moment in (now, now, now + 0.999, now + 1.0, now + 1.5):
+        with monkeypatch.context() as patch:
+            patch.setattr("nooble_tasks.bus.time.monotonic", lambda moment=moment: moment)
+            await client.enqueue_action(action("echo"))
+    assert len(asked) == 2
+
+
+async def test_without_an_answer_of_redis_a_client_goes_on_with_what_it_knows(
+    redis: Redis, client: BaseRedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs() -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    monkeypatch.setattr(bus_module, "POLICY_AGE_S", 0.01)
+    monkeypatch.setattr(client.bus.policies, "catch_up", hangs)
+    assert (await client.enqueue_action(action("echo"))).accepted
