@@ -48,14 +48,18 @@ if TYPE_CHECKING:
         UnknownVersionError,
         maintenance,
         scripts,
+        shares,
         usage,
     )
     from scheduler import inspect as inspection
+    from scheduler import tenants as crowd
     from scheduler import why as reasons
     from scheduler.attempts import AttemptError
     from scheduler.dead_letters import DeadLetter, DeadLetters, LetterFilter, OpenedLetter
     from scheduler.engine import read_extended
     from scheduler.poison import Poisoned, PoisonRule
+    from scheduler.shares import TierStanding
+    from scheduler.tenants import SortBy, TenantRow, Tenants
     from scheduler.usage import LimitStatus, TenantLimits
     from scheduler.why import Binding, Cause, Why
 else:
@@ -74,6 +78,9 @@ else:
     LetterFilter, OpenedLetter = _letters.LetterFilter, _letters.OpenedLetter
     Poisoned, PoisonRule = _poison.Poisoned, _poison.PoisonRule
     usage, reasons = _part("usage"), _part("why")
+    crowd, shares = _part("tenants"), _part("shares")
+    SortBy, TenantRow, Tenants = crowd.SortBy, crowd.TenantRow, crowd.Tenants
+    TierStanding = shares.TierStanding
     Binding, Cause, Why = reasons.Binding, reasons.Cause, reasons.Why
     LimitStatus, TenantLimits = usage.LimitStatus, usage.TenantLimits
 
@@ -115,19 +122,25 @@ __all__ = [
     "SchedulerError",
     "ScriptError",
     "ServerClock",
+    "SortBy",
     "State",
     "SystemClock",
     "TenantLimits",
+    "TenantRow",
+    "Tenants",
     "TierEffect",
     "TierInUseError",
     "TierPolicy",
+    "TierStanding",
     "UnknownTierError",
     "UnknownVersionError",
     "Why",
+    "crowd",
     "inspection",
     "maintenance",
     "read_extended",
     "reasons",
     "scripts",
+    "shares",
     "usage",
 ]

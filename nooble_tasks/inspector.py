@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from ._engine import SchedulerError, TenantLimits, UnknownTierError, Why, inspection, reasons, usage
+from ._engine import (
+    SchedulerError,
+    SortBy,
+    TenantLimits,
+    Tenants,
+    TierStanding,
+    UnknownTierError,
+    Why,
+    crowd,
+    inspection,
+    reasons,
+    shares,
+    usage,
+)
 from .errors import QueueUnavailable, UnknownTier
 from .ids import check_action_id, check_domain, check_id, check_tenant_id
 from .lookup_errors import ActionNotFound
@@ -62,8 +75,39 @@ class Inspector:
         async with self._asking():
             return await usage.limits_in_use(self._bus.engine, domain, tenant_id)
 
+    async def tenants(
+        self,
+        domain: str,
+        *,
+        tier: str | None = None,
+        sort: SortBy = SortBy.WAITING,
+        top: int = 20,
+        held_only: bool = False,
+    ) -> Tenants:
+        """The `top` tenants of a domain that have something waiting, running or just ended, most first.
+
+        The server is asked page by page, memory is that of `top` rows. `sort="oldest"` looks at the head of
+        every line and costs most. Raises UnknownTier.
+        """
+        check_domain(domain)
+        async with self._asking():
+            if tier is not None:
+                await usage.check_tier(self._bus.engine, domain, tier)
+            return await crowd.tenants(
+                self._bus.engine, domain, tier=tier, sort=SortBy(sort), top=top, held_only=held_only
+            )
+
+    async def tiers(self, domain: str) -> list[TierStanding]:
+        """How every tier of a domain stands, best first: promised, got, waiting, running, how long it takes.
+
+        Nothing for a domain that no worker has served.
+        """
+        check_domain(domain)
+        async with self._asking():
+            return await shares.tier_standings(self._bus.engine, domain)
+
     async def domains(self) -> list[str]:
-        """The domains that have been served on this server."""
+        """The domains that were ever served or sent something on this server."""
         async with self._asking():
             return await inspection.domains(self._bus.engine)
 

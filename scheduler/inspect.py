@@ -5,44 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, NamedTuple
 
+from .counts import DomainCounts, TierCounts, domain_counts
 from .engine import Engine
 from .model import State
 
-_TENANTS_LOOKED_AT = 5_000
 _EVENTS_LOOKED_AT = 200
-
-
-class TierCounts(NamedTuple):
-    """How one tier of a domain stands. Actions, except ``tenants_*``.
-
-    ``ready`` could start now, ``held`` wait for a limit, ``scheduled`` for their time (all tiers of the
-    domain counted together are in :class:`DomainCounts`), ``running`` are owned by a worker. The totals count
-    from the beginning.
-    """
-
-    tier: str
-    ready: int
-    held: int
-    running: int
-    tenants_ready: int
-    tenants_held: int
-    enqueued: int
-    completed: int
-    dead: int
-    retried: int
-    held_times: int
-    cancelled: int = 0
-    expired: int = 0
-
-
-class DomainCounts(NamedTuple):
-    """How a domain stands. ``scheduled``: delayed and retrying actions; ``sleepers``: idle workers."""
-
-    domain: str
-    tiers: list[TierCounts]
-    scheduled: int
-    workers: int
-    sleepers: int
 
 
 class OutcomeEvent(NamedTuple):
@@ -70,79 +37,15 @@ class HoldEvent(NamedTuple):
     limit: str
 
 
-async def domain_counts(engine: Engine, domain: str) -> DomainCounts:
-    """Counts of every tier of a domain, in two round trips."""
-    keys, tiers = engine.keys, engine.policy.names()
-    pipeline = engine.redis.pipeline(transaction=False)
-    pipeline.hgetall(keys.of("waiting", domain))
-    pipeline.zrange(keys.of("held", domain), 0, _TENANTS_LOOKED_AT)
-    pipeline.hgetall(keys.of("counters", domain))
-    pipeline.zcard(keys.of("scheduled", domain))
-    pipeline.zrange(keys.of("workers", domain), 0, -1)
-    pipeline.zcard(keys.of("sleepers", domain))
-    waiting, held, counters, scheduled, workers, sleepers = await pipeline.execute()
-    held_streams = {stream.decode() for stream in held}
-    running = await _running(engine, domain, [worker.decode() for worker in workers])
-    rows = [_tier_counts(tier, waiting, held_streams, counters, running) for tier in tiers]
-    return DomainCounts(domain, rows, scheduled, len(workers), sleepers)
-
-
-async def _running(engine: Engine, domain: str, workers: list[str]) -> dict[str, int]:
-    """Owned actions per tier."""
-    pipeline = engine.redis.pipeline(transaction=False)
-    for worker in workers:
-        pipeline.hvals(engine.keys.of("owned", domain, worker))
-    running: dict[str, int] = {}
-    for records in await pipeline.execute() if workers else ():
-        for record in records:
-            tier = record.split(b" ")[1].split(b":")[1].decode()
-            running[tier] = running.get(tier, 0) + 1
-    return running
-
-
-def _tier_counts(
-    tier: str,
-    waiting: dict[bytes, bytes],
-    held_streams: set[str],
-    counters: dict[bytes, bytes],
-    running: dict[str, int],
-) -> TierCounts:
-    ready = held = tenants_ready = tenants_held = 0
-    for raw, count in waiting.items():
-        stream = raw.decode()
-        if not stream.endswith(f":{tier}"):
-            continue
-        if stream in held_streams:
-            held, tenants_held = held + int(count), tenants_held + 1
-        else:
-            ready, tenants_ready = ready + int(count), tenants_ready + 1
-
-    def total(name: str) -> int:
-        return int(counters.get(f"{tier}:{name}".encode(), 0))
-
-    return TierCounts(
-        tier,
-        ready,
-        held,
-        running.get(tier, 0),
-        tenants_ready,
-        tenants_held,
-        total("enqueued"),
-        total("completed"),
-        total("dead"),
-        total("retry"),
-        total("held"),
-        total("cancelled"),
-        total("expired"),
-    )
-
-
 async def domains(engine: Engine) -> list[str]:
-    """Domains that have ever had a policy published on this server."""
+    """Domains that were ever served or sent something on this server."""
     prefix = f"{engine.keys.prefix}:"
-    found = [key async for key in engine.redis.scan_iter(match=f"{prefix}*:policy", count=1000)]
-    names = [key.decode().removeprefix(prefix).removesuffix(":policy") for key in found]
-    return sorted(name.removeprefix("{").removesuffix("}") for name in names)
+    names = {name.decode() for name in await engine.redis.smembers(engine.keys.shared("domains"))}
+    async for key in engine.redis.scan_iter(match=f"{prefix}*:[cp]o*", count=1000):  # counters, policy
+        root, _, last = key.decode().removeprefix(prefix).rpartition(":")
+        if last in ("counters", "policy"):
+            names.add(root.removeprefix("{").removesuffix("}"))
+    return sorted(names)
 
 
 async def state_of(engine: Engine, domain: str, action_id: str) -> State:
@@ -203,3 +106,16 @@ def parse_event(line: str) -> OutcomeEvent | HoldEvent | None:
         until = None if parts[3] == "inf" else int(float(parts[3]))
         return HoldEvent(int(parts[1]), tenant_id, tier, until, " ".join(parts[4:]))
     return None
+
+
+__all__ = [
+    "DomainCounts",
+    "HoldEvent",
+    "OutcomeEvent",
+    "TierCounts",
+    "domain_counts",
+    "domains",
+    "parse_event",
+    "recent_events",
+    "state_of",
+]

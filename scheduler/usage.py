@@ -96,10 +96,22 @@ async def tenant_limits(engine: Engine, domain: str, tenant_id: str, tier: str) 
 
 async def limits_in_use(engine: Engine, domain: str, tenant_id: str) -> list[TenantLimits]:
     """The same for every tier of the policy in which the tenant has used, runs or waits for something."""
-    text = await engine.redis.get(engine.keys.of("policy", domain))
-    tiers = [tier["name"] for tier in json.loads(text)["tiers"]] if text else engine.policy.names()
+    tiers = await tier_names(engine, domain)
     found = [await tenant_limits(engine, domain, tenant_id, tier) for tier in tiers]
     return [each for each in found if each.in_use]
+
+
+async def tier_names(engine: Engine, domain: str) -> list[str]:
+    """The tiers of the policy published in a domain, best first; our own policy's before any worker came."""
+    text = await engine.redis.get(engine.keys.of("policy", domain))
+    return [tier["name"] for tier in json.loads(text)["tiers"]] if text else engine.policy.names()
+
+
+async def check_tier(engine: Engine, domain: str, tier: str) -> None:
+    """Raises :class:`UnknownTierError` for a tier that the domain's policy does not have."""
+    names = await tier_names(engine, domain)
+    if tier not in names:
+        raise UnknownTierError(tier, names)
 
 
 async def tenants_like(engine: Engine, domains: Sequence[str], tenant_id: str) -> list[str]:

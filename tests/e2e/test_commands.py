@@ -9,7 +9,20 @@ import pytest
 
 from tests.e2e.processes import ROOT, run
 
-COMMANDS = ["up", "worker", "scheduler", "enqueue", "call", "status", "why", "limits", "demo", "version"]
+COMMANDS = [
+    "up",
+    "worker",
+    "scheduler",
+    "enqueue",
+    "call",
+    "status",
+    "why",
+    "tenants",
+    "tiers",
+    "limits",
+    "demo",
+    "version",
+]
 
 
 def on(url: str) -> dict[str, str]:

@@ -1,0 +1,91 @@
+"""How the tiers of a domain stand: what each is promised, what it got, how long its actions waited."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from .counts import TierCounts, domain_counts
+from .engine import Engine
+from .inspect import OutcomeEvent, recent_events
+
+_EVENTS_LOOKED_AT = 500
+_WINDOW_MS = 60_000
+
+
+class TierStanding(NamedTuple):
+    """One tier of a domain under the policy published there.
+
+    ``rank`` 1 has the best priority. ``share_guaranteed`` is promised while the tier has work,
+    ``share_given`` is its part of the ``starts`` looked at: attempts that ended in the last minute (None:
+    there were none). ``weight`` and ``limits`` hold for each of its tenants, so does ``max_concurrency`` (0:
+    none). ``queue_ms_*``: how long first attempts among them had waited, None when there were none.
+    """
+
+    domain: str
+    tier: str
+    rank: int
+    share_guaranteed: float
+    share_given: float | None
+    starts: int
+    weight: float
+    limits: list[str]
+    max_concurrency: int
+    ready: int
+    held: int
+    running: int
+    tenants_ready: int
+    tenants_held: int
+    queue_ms_p50: int | None
+    queue_ms_p99: int | None
+
+
+async def tier_standings(engine: Engine, domain: str) -> list[TierStanding]:
+    """How every tier of a domain stands, best first; nothing for a domain that no worker has served."""
+    text = await engine.redis.get(engine.keys.of("policy", domain))
+    if text is None:
+        return []
+    policy: dict[str, Any] = json.loads(text)
+    counts = {each.tier: each for each in (await domain_counts(engine, domain)).tiers}
+    events, _ = await recent_events(engine, domain, count=_EVENTS_LOOKED_AT)
+    after_ms = engine.clock.now_ms() - _WINDOW_MS
+    started = [
+        event
+        for event in events
+        if isinstance(event, OutcomeEvent) and event.claimed_ms and event.at_ms > after_ms
+    ]
+    return [
+        _standing(domain, rank, tier, counts[tier["name"]], started)
+        for rank, tier in enumerate(policy["tiers"], start=1)
+        if tier["name"] in counts
+    ]
+
+
+def _standing(
+    domain: str, rank: int, tier: dict[str, Any], counts: TierCounts, started: Sequence[OutcomeEvent]
+) -> TierStanding:
+    mine = [event for event in started if event.tier == tier["name"]]
+    waited = sorted(event.queue_time_ms for event in mine if event.attempt == 1)
+    return TierStanding(
+        domain,
+        tier["name"],
+        rank,
+        tier["share"] / 1_000_000,
+        len(mine) / len(started) if started else None,
+        len(started),
+        tier["weight"],
+        [limit[0] for limit in tier["limits"]],
+        tier["concurrency"],
+        counts.ready,
+        counts.held,
+        counts.running,
+        counts.tenants_ready,
+        counts.tenants_held,
+        _quantile(waited, 0.5),
+        _quantile(waited, 0.99),
+    )
+
+
+def _quantile(ordered: Sequence[int], share: float) -> int | None:
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None

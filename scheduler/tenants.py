@@ -1,0 +1,191 @@
+"""Which tenants wait, hold and run the most. Read-only; bounded memory however many there are."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from . import scripts
+from .counts import Waiting, running_by_line, waiting_pages
+from .engine import Engine
+from .inspect import OutcomeEvent, recent_events
+
+_STARTS_WINDOW_MS = 60_000
+_EVENTS_LOOKED_AT = 1_000
+_HEADS_AT_ONCE = 200
+
+Line = tuple[str, str]
+"""(tenant, tier)"""
+
+
+class SortBy(StrEnum):
+    """Which tenants come first: those with the most, or the longest wait."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    STARTED = "started"
+    OLDEST = "oldest"
+
+
+class TenantRow(NamedTuple):
+    """One tenant in one tier at the time of the look.
+
+    ``waiting`` could start if nothing bound them; ``held`` says that a limit does, ``held_why`` which one,
+    ``held_until_ms`` until when (None: until one of its actions ends). ``oldest_ms``: since when its next
+    action is ready, 0 when nothing waits. ``started``: attempts that began and ended within the last minute,
+    as far as the event stream remembers.
+    """
+
+    tenant_id: str
+    tier: str
+    waiting: int
+    running: int
+    started: int
+    oldest_ms: int = 0
+    held: bool = False
+    held_until_ms: int | None = None
+    held_why: str = ""
+
+
+class Tenants(NamedTuple):
+    """The first of a domain's tenants with work. ``looked_at`` of ``total`` lines were compared."""
+
+    domain: str
+    at_ms: int
+    rows: list[TenantRow]
+    total: int
+    looked_at: int
+
+    @property
+    def truncated(self) -> bool:
+        """Whether there are more than are told."""
+        return self.total > len(self.rows)
+
+
+async def tenants(
+    engine: Engine,
+    domain: str,
+    *,
+    tier: str | None = None,
+    sort: SortBy = SortBy.WAITING,
+    top: int = 20,
+    held_only: bool = False,
+    most: int = 200_000,
+) -> Tenants:
+    """The ``top`` tenants of a domain by ``sort``, most first; at most ``most`` lines are compared."""
+    now_ms = engine.clock.now_ms()
+    running = await running_by_line(engine, domain)
+    started = await _started(engine, domain, now_ms)
+    first = _First(top, sort, running, started)
+    total = looked_at = 0
+
+    def wanted(line: Waiting) -> bool:
+        return (tier is None or line.tier == tier) and (line.held_until is not None or not held_only)
+
+    async for page in waiting_pages(engine, domain):
+        chosen = [line for line in page if wanted(line)]
+        total += len(chosen)
+        if looked_at < most:
+            heads = await _heads(engine, domain, chosen) if sort is SortBy.OLDEST else {}
+            first.offer(chosen, heads)
+            looked_at += len(chosen)
+    if not held_only:  # those with nothing in line that run or have run
+        idle = [
+            Waiting(name, of_tier, 0, None)
+            for name, of_tier in {*running, *started}
+            if (tier is None or of_tier == tier) and not first.saw((name, of_tier))
+        ]
+        waits = await _which_wait(engine, domain, idle)
+        first.offer([line for line in idle if (line.tenant_id, line.tier) not in waits], {})
+        total, looked_at = total + len(idle) - len(waits), looked_at + len(idle) - len(waits)
+    rows = await _rows(engine, domain, first)
+    return Tenants(domain, now_ms, rows, total, looked_at)
+
+
+class _First:
+    """Keeps the first ``top`` of all lines that are offered."""
+
+    def __init__(
+        self, top: int, sort: SortBy, running: Mapping[Line, int], started: Mapping[Line, int]
+    ) -> None:
+        self.running, self.started = running, started
+        self._top = top
+        self._rank: dict[Line, tuple[float, Waiting]] = {}
+        self._of: Callable[[Waiting, float], float] = {
+            SortBy.WAITING: lambda line, _: line.actions,
+            SortBy.RUNNING: lambda line, _: running.get((line.tenant_id, line.tier), 0),
+            SortBy.STARTED: lambda line, _: started.get((line.tenant_id, line.tier), 0),
+            SortBy.OLDEST: lambda _, since: -since if since else -math.inf,
+        }[sort]
+
+    def offer(self, lines: Sequence[Waiting], heads: Mapping[Line, int]) -> None:
+        """Compare more lines with the first ones so far."""
+        for line in lines:
+            key = (line.tenant_id, line.tier)
+            self._rank[key] = (self._of(line, heads.get(key, 0)), line)
+        best = heapq.nsmallest(self._top, self._rank.items(), key=lambda item: (-item[1][0], item[0]))
+        self._rank = dict(best)
+
+    def saw(self, key: Line) -> bool:
+        """Whether the line is among the first."""
+        return key in self._rank
+
+    def lines(self) -> list[Waiting]:
+        """The first ones, in order."""
+        return [line for _, line in self._rank.values()]
+
+
+async def _started(engine: Engine, domain: str, now_ms: int) -> dict[Line, int]:
+    events, _ = await recent_events(engine, domain, count=_EVENTS_LOOKED_AT)
+    started: dict[Line, int] = {}
+    for event in events:
+        if isinstance(event, OutcomeEvent) and event.claimed_ms > now_ms - _STARTS_WINDOW_MS:
+            key = (event.tenant_id, event.tier)
+            started[key] = started.get(key, 0) + 1
+    return started
+
+
+async def _which_wait(engine: Engine, domain: str, lines: Sequence[Waiting]) -> set[Line]:
+    if not lines:
+        return set()
+    names = [f"{line.tenant_id}:{line.tier}" for line in lines]
+    counts = await engine.redis.hmget(engine.keys.of("waiting", domain), names)
+    return {
+        (line.tenant_id, line.tier) for line, count in zip(lines, counts, strict=True) if count is not None
+    }
+
+
+async def _heads(engine: Engine, domain: str, lines: Sequence[Waiting]) -> dict[Line, int]:
+    heads: dict[Line, int] = {}
+    for at in range(0, len(lines), _HEADS_AT_ONCE):
+        batch = lines[at : at + _HEADS_AT_ONCE]
+        streams = [f"{line.tenant_id}:{line.tier}" for line in batch]
+        since = await scripts.run(engine.redis, scripts.load("heads"), engine.keys.root(domain), streams)
+        heads.update({(line.tenant_id, line.tier): at_ms for line, at_ms in zip(batch, since, strict=True)})
+    return heads
+
+
+async def _rows(engine: Engine, domain: str, first: _First) -> list[TenantRow]:
+    lines = first.lines()
+    heads = await _heads(engine, domain, lines)
+    names = [f"{line.tenant_id}:{line.tier}" for line in lines]
+    reasons = await engine.redis.hmget(engine.keys.of("held_why", domain), names) if names else []
+    rows = []
+    for line, why in zip(lines, reasons, strict=True):
+        key, until = (line.tenant_id, line.tier), line.held_until
+        rows.append(
+            TenantRow(
+                *key,
+                line.actions,
+                first.running.get(key, 0),
+                first.started.get(key, 0),
+                heads[key],
+                until is not None,
+                None if until is None or math.isinf(until) else int(until),
+                why.decode() if why and until is not None else "",
+            )
+        )
+    return rows

@@ -1,0 +1,95 @@
+"""`nooble tenants` and `nooble tiers`: tables that fit, JSON, what is left out, names that are not there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from nooble_tasks import BaseRedisClient
+from tests.nooble_tasks.looking import Nooble
+from tests.nooble_tasks.support import DOMAIN, action
+
+
+@pytest.fixture
+async def crowd(redis: Redis, client: BaseRedisClient) -> BaseRedisClient:
+    """`hog` is held with 40 waiting, 30 others have one to thirty waiting or running."""
+    await client.enqueue_actions([action(tenant_id="hog", tenant_tier="free") for _ in range(50)])
+    engine = client.bus.engine
+    await engine.publish_policy(DOMAIN)
+    await engine.extend(DOMAIN, "w1", register=True)
+    assert len((await engine.claim(DOMAIN, "w1", 20)).actions) == 10
+    await client.enqueue_actions([action(tenant_id=f"t{n:02}") for n in range(1, 31) for _ in range(n)])
+    return client
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+async def test_tables_that_fit(crowd: BaseRedisClient, nooble: Nooble, columns: int) -> None:
+    done = await nooble("tenants", "--top", "3", columns=columns)
+    assert done.code == 0
+    assert done.text.startswith("probe: 3 of 31 tenants, most waiting first (--top shows more)")
+    assert [row.split()[:3] for row in done.table] == [
+        ["hog", "free", "40"],
+        ["t30", "enterprise", "30"],
+        ["t29", "enterprise", "29"],
+    ]
+    assert "10/minute, " in done.table[0]
+    assert max(map(len, done.out.splitlines())) <= columns
+
+    done = await nooble("tiers", columns=columns)
+    assert done.code == 0
+    assert [row.split()[1] for row in done.table] == ["enterprise", "professional", "advance", "free"]
+    assert ("200/minute" in done.out) == (columns == 120)
+    assert max(map(len, done.out.splitlines())) <= columns
+
+
+async def test_json(crowd: BaseRedisClient, nooble: Nooble) -> None:
+    told: dict[str, Any] = json.loads((await nooble("tenants", DOMAIN, "--held", "--json")).out)
+    [probe] = told["domains"]
+    assert (probe["total"], probe["looked_at"], probe["truncated"]) == (1, 1, False)
+    [hog] = probe["rows"]
+    assert (hog["tenant_id"], hog["waiting"], hog["running"], hog["held_why"]) == ("hog", 40, 10, "10/minute")
+    assert hog["held_until_ms"] > probe["at_ms"] >= hog["oldest_ms"] > 0
+
+    tiers = json.loads((await nooble("tiers", "--json")).out)["tiers"]
+    assert [(each["tier"], each["rank"], each["ready"], each["held"], each["running"]) for each in tiers] == [
+        ("enterprise", 1, 465, 0, 0),
+        ("professional", 2, 0, 0, 0),
+        ("advance", 3, 0, 0, 0),
+        ("free", 4, 0, 40, 10),
+    ]
+
+
+async def test_orders_and_tiers(crowd: BaseRedisClient, nooble: Nooble) -> None:
+    done = await nooble("tenants", "--tier", "enterprise", "--sort", "oldest", "-n", "1")
+    assert "1 of 30 tenants, longest wait first" in done.text
+    done = await nooble("tenants", "--sort", "running", "-n", "1")
+    assert done.table[0].split()[:4] == ["hog", "free", "40", "10"]
+
+
+async def test_where_nothing_is(nooble: Nooble) -> None:
+    for command in ("tenants", "tiers"):
+        done = await nooble(command)
+        assert done.code == 0
+        assert "Next step: start" in done.text
+    assert "no tenant has anything to do" in (await nooble("tenants", DOMAIN)).text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["tenants", "--tier", "fre"], 1, "did you mean 'free'?"),
+        (["tenants", "No"], 1, "domain"),
+        (["tenants", "--sort", "age"], 2, "age"),
+        (["tenants", "--top", "0"], 2, "top"),
+        (["tiers", "No"], 1, "domain"),
+    ],
+)
+async def test_what_is_not_there(
+    crowd: BaseRedisClient, nooble: Nooble, arguments: list[str], code: int, told: str
+) -> None:
+    done = await nooble(*arguments)
+    assert (done.code, done.out) == (code, "")
+    assert told in " ".join(done.err.split())
