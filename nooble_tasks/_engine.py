@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         NewAction,
         Occupied,
         Outcome,
+        Override,
         Policy,
         PolicyChange,
         PolicyConflictError,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
         UnknownTierError,
         UnknownVersionError,
         maintenance,
+        overrides,
+        pauses,
         scripts,
         shares,
         usage,
@@ -71,6 +74,7 @@ else:
     _scheduler = import_module(_NAME)
     globals().update({name: getattr(_scheduler, name) for name in _scheduler.__all__})
     inspection, maintenance, scripts = _part("inspect"), _part("maintenance"), _part("scripts")
+    overrides, pauses = _part("overrides"), _part("pauses")
     read_extended = _part("engine").read_extended
     AttemptError = _part("attempts").AttemptError
     _letters, _poison = _part("dead_letters"), _part("poison")
@@ -106,6 +110,7 @@ __all__ = [
     "Occupied",
     "OpenedLetter",
     "Outcome",
+    "Override",
     "PoisonRule",
     "Poisoned",
     "Policy",
@@ -138,6 +143,8 @@ __all__ = [
     "crowd",
     "inspection",
     "maintenance",
+    "overrides",
+    "pauses",
     "read_extended",
     "reasons",
     "scripts",

@@ -15,6 +15,7 @@ from .attempts import attempt_line
 from .calendar import period_at
 from .clock import Clock
 from .errors import ScriptError
+from .holds import rehold
 from .keys import Keys
 from .model import (
     Claim,
@@ -88,9 +89,11 @@ class Engine:
 
         That is another where a newer one is at work there already: then nothing is written.
         """
-        args = [self._policy(domain).to_json()]
-        version: int = await scripts.run(self.redis, scripts.load("publish"), self.keys.root(domain), args)
-        return version
+        root, args = self.keys.root(domain), [self._policy(domain).to_json()]
+        version, changed = await scripts.run(self.redis, scripts.load("publish"), root, args)
+        if changed:
+            await rehold(self.redis, root)
+        return int(version)
 
     async def enqueue(self, domain: str, actions: Sequence[NewAction]) -> list[Enqueued]:
         """Put actions in line: into their streams, or into ``scheduled`` when due later.
@@ -209,8 +212,8 @@ class Engine:
         if status == b"nopolicy":
             await self.publish_policy(domain)
             return await self.claim(domain, worker_id, slots)
-        if status == b"periods":  # the published policy has calendar quotas that ours does not have
-            self._periods[domain] = tuple(name.decode() for name in reply[1:])
+        if status == b"periods":  # of a policy or an override that we do not know
+            self._periods[domain] = tuple(sorted({name.decode() for name in reply[1:]}))
             return await self.claim(domain, worker_id, slots)
         if status == b"lost":
             return Claim([], 0, False, lost=True)

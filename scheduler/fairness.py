@@ -35,6 +35,12 @@ runs and a tenant with long actions gets its share of worker seconds, not of sta
 **Limits** are asked before a tenant is served and charged for what started, all or nothing. A tenant with
 nothing allowed is *held*: it leaves the index until the time its limit frees, and costs the others nothing.
 
+**What operators and handlers say** outranks the policy (:class:`~scheduler.lines.Said`). A tenant may have
+its own weight, limits and concurrency. A paused tenant is held without a time; a paused tier is passed over
+as if it had no work; a paused domain starts nothing. What is read of a paused action type is set aside,
+charged to nobody, and the rest of its line goes on; when the type is resumed it comes back to the head of the
+line, in order. *Backpressure* of a handler pauses a tenant, a tier or the domain until the time it gave.
+
 **A claim plans first and reads after.** What turns out to be past its deadline when read is handed over to
 be answered, fills its slot, and is charged to nobody.
 """
@@ -42,15 +48,12 @@ be answered, fills its slot, and is charged to nobody.
 from __future__ import annotations
 
 import math
-from bisect import insort
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from .calendar import period_at
 from .limits import Limit, allowance, spend, worthless_at
-from .model import State
+from .lines import Action, Line, Said, Usage
 from .tiers import CompiledTier
 
 ONE_START = 1_000_000
@@ -62,72 +65,12 @@ UNKNOWN_RUN_TIME_US = 100_000
 ESTIMATES_KEPT_MS = 3_600_000
 TYPES_KEPT = 32
 
+T = TypeVar("T")
+
 
 def quantum(slots: int) -> int:
     """Starts of one tenant in a row in a claim of ``slots``: 1 below 12 slots, at most 8."""
     return max(1, min(8, slots // 6))
-
-
-@dataclass(eq=False)
-class Action:
-    """An action as the decision sees it. ``entry`` is its place in its stream, ``attempt`` what was spent."""
-
-    action_id: str
-    tenant: str
-    tier: str
-    action_type: str = ""
-    due_ms: int = 0
-    deadline_ms: int = 0
-    unique_key: str = ""
-    entry: int = 0
-    attempt: int = 0
-    state: State = State.READY
-    worker: str = ""
-    charge: int = 0
-    deaths: int = 0
-
-
-@dataclass(eq=False)
-class Line:
-    """What waits of one tenant in one tier: ``returned`` entries first, then ``new`` ones.
-
-    ``held_until`` is None while the tenant is not held, ``math.inf`` while only a finish can free it.
-    ``allowed`` and ``planned`` live for one claim: how many may start (None: not looked at), how many will.
-    """
-
-    tenant: str
-    returned: list[Action] = field(default_factory=list)
-    new: list[Action] = field(default_factory=list)
-    running: int = 0
-    tag: int = 0
-    ready: bool = False
-    held_until: float | None = None
-    held_why: str = ""
-    states: dict[str, Any] = field(default_factory=dict)
-    estimates: dict[str, int] = field(default_factory=dict)
-    forget_at_ms: int = 0
-    planned_charge: int = 0
-    allowed: int | None = None
-    planned: int = 0
-
-    @property
-    def waiting(self) -> int:
-        """How many could start if nothing bound them."""
-        return len(self.returned) + len(self.new)
-
-    def give_back(self, action: Action) -> None:
-        """Next in line, in the order of the stream."""
-        insort(self.returned, action, key=attrgetter("entry"))
-
-    def take(self, count: int) -> list[Action]:
-        """Remove the first ``count``."""
-        line = self.returned + self.new
-        self.returned, self.new = self.returned[count:], self.new[max(count - len(self.returned), 0) :]
-        return line[:count]
-
-    def remove(self, action: Action) -> None:
-        """Remove one that will never start."""
-        (self.returned if action in self.returned else self.new).remove(action)
 
 
 def learn(estimates: dict[str, int], action_type: str, run_time_us: int) -> None:
@@ -142,7 +85,7 @@ class Binding(NamedTuple):
     """What limits say: how many may start; for none, when that ends and which one binds last."""
 
     starts: int
-    free_at_ms: int = 0
+    free_at_ms: float = 0
     why: str = ""
 
 
@@ -158,39 +101,66 @@ def binding(limits: Iterable[Limit], states: dict[str, Any], now_ms: int, wanted
     return Binding(starts, free_at_ms, why)
 
 
-def charge(limits: Iterable[Limit], states: dict[str, Any], now_ms: int, starts: int) -> None:
+def charge(limits: Iterable[Limit], usage: Usage, now_ms: int, starts: int) -> None:
     """Count ``starts`` against all of ``limits``."""
     for limit in limits:
         period = period_at(limit.period, now_ms) if limit.period else None
-        states[limit.key] = spend(limit, states.get(limit.key), now_ms, starts, period)
+        state = usage.states[limit.key] = spend(limit, usage.states.get(limit.key), now_ms, starts, period)
+        usage.keep_until(worthless_at(limit, state, period))
+
+
+def charge_for(run_time_us: int, weight: float) -> int:
+    """What an attempt of that length costs in virtual time."""
+    return max(1, math.floor(run_time_us / weight))
+
+
+def _first(own: T | None, of_tier: T) -> T:
+    return of_tier if own is None else own
 
 
 class Tier:
     """One tier's tenants, its virtual time and the credit of its guaranteed share."""
 
-    def __init__(self, policy: CompiledTier) -> None:
+    def __init__(self, policy: CompiledTier, said: Said) -> None:
         self.policy = policy
+        self.said = said
         self.lines: dict[str, Line] = {}
         self.virtual_time = 0
         self.credit = 0
-        self.by_run_time = policy.fair_by == "run_time"
-        self.estimates: dict[str, int] = {}
-        self.forget_at_ms = 0
+        self.usage = Usage()
         self.turn: Line | None = None
 
-    def charge_for(self, run_time_us: int) -> int:
-        """What an attempt of that length costs in virtual time."""
-        return max(1, math.floor(run_time_us / self.policy.weight))
+    @property
+    def by_run_time(self) -> bool:
+        """Are starts charged their run time?"""
+        return self.policy.fair_by == "run_time"
+
+    def scope(self, line: Line) -> str:
+        """The tenant in this tier."""
+        return f"{line.tenant}:{self.policy.name}"
+
+    def weight_of(self, line: Line) -> float:
+        """The tenant's own weight, else the tier's."""
+        return _first(self.said.override(line.tenant).weight, self.policy.weight)
+
+    def limits_of(self, line: Line) -> tuple[Limit, ...]:
+        """The tenant's own limits, else the tier's."""
+        return _first(self.said.override(line.tenant).limits, self.policy.limits)
+
+    def concurrency_of(self, line: Line) -> int:
+        """How many of the tenant's actions may run at once, 0 for any number."""
+        return _first(self.said.override(line.tenant).max_concurrency, self.policy.max_concurrency)
 
     def charge_of(self, line: Line, action_type: str = "") -> int:
         """What a start of that type is charged; without a type, what the next one will probably be."""
+        weight = self.weight_of(line)
         if not self.by_run_time:
-            return math.floor(ONE_START / self.policy.weight)
-        own, all_ = line.estimates, self.estimates
+            return math.floor(ONE_START / weight)
+        own, all_ = line.usage.estimates, self.usage.estimates
         for known in (own.get(action_type), all_.get(action_type), own.get(""), all_.get("")):
             if known is not None:
-                return self.charge_for(known)
-        return self.charge_for(UNKNOWN_RUN_TIME_US)
+                return charge_for(known, weight)
+        return charge_for(UNKNOWN_RUN_TIME_US, weight)
 
     def correct(self, line: Line, delta: int) -> None:
         """Move a tag. Where virtual time has passed it, what was used beyond its charge counts from now."""
@@ -201,11 +171,10 @@ class Tier:
 
     def measured(self, line: Line, action_type: str, run_time_us: int, now_ms: int) -> None:
         """Learn from an attempt that has ended."""
-        for estimates in (line.estimates, self.estimates):
-            learn(estimates, "", run_time_us)
-            learn(estimates, action_type, run_time_us)
-        line.forget_at_ms = max(line.forget_at_ms, now_ms + ESTIMATES_KEPT_MS)
-        self.forget_at_ms = max(self.forget_at_ms, now_ms + ESTIMATES_KEPT_MS)
+        for usage in (line.usage, self.usage):
+            learn(usage.estimates, "", run_time_us)
+            learn(usage.estimates, action_type, run_time_us)
+            usage.keep_until(now_ms + ESTIMATES_KEPT_MS)
 
     def line(self, tenant: str) -> Line:
         """The tenant's line, empty when it is new."""
@@ -223,12 +192,25 @@ class Tier:
         if lines and not any(line.ready for line in self.lines.values()):
             self.virtual_time = max(self.virtual_time, *(line.tag for line in self.lines.values()))
 
-    def look_at(self, line: Line, now_ms: int) -> int:
-        """How many of what waits may start now."""
-        starts = binding(self.policy.limits, line.states, now_ms, line.waiting).starts
-        if self.policy.max_concurrency:
-            starts = min(starts, max(self.policy.max_concurrency - line.running, 0))
-        return starts
+    def blocked_until(self, now_ms: int) -> float:
+        """Until when nothing of this tier may start; 0: something may."""
+        if f"tier:{self.policy.name}" in self.said.paused:
+            return math.inf
+        return self.said.pressed_until(f"*:{self.policy.name}", now_ms)
+
+    def look_at(self, line: Line, now_ms: int) -> Binding:
+        """How many of what waits may start now; for none, what is in the way and until when."""
+        if self.said.override(line.tenant).paused:
+            return Binding(0, math.inf, "paused")
+        pressed_until = self.said.pressed_until(self.scope(line), now_ms)
+        if pressed_until:
+            return Binding(0, pressed_until, "backpressure")
+        bound = binding(self.limits_of(line), line.usage.states, now_ms, line.waiting)
+        concurrency = self.concurrency_of(line)
+        if concurrency and bound.starts:
+            free = max(concurrency - line.running, 0)
+            return Binding(min(bound.starts, free), math.inf, f"concurrency {concurrency}")
+        return bound
 
     def next_line(self, now_ms: int, in_a_row: int) -> Line | None:
         """The tenant whose turn it is, else the startable one with the smallest tag.
@@ -243,7 +225,7 @@ class Tier:
         )
         for line in in_order:
             if line.allowed is None:
-                line.allowed = self.look_at(line, now_ms)
+                line.allowed = self.look_at(line, now_ms).starts
             if line.planned < line.allowed:
                 return line
         return None
@@ -257,18 +239,18 @@ class Tier:
         touched = [line for line in looked_at if line.planned or not line.allowed]
         starts_of: dict[str, int] = {}
         for line in touched:
-            actions = line.take(line.planned)
-            starting = [action for action in actions if not 0 < action.deadline_ms <= now_ms]
+            actions = [a for a in line.take(line.planned) if not self._set_aside(a, now_ms)]
+            starting = [action for action in actions if not action.expired(now_ms)]
             starts = len(starting)
             line.running += len(actions)
-            line.tag -= len(actions) * line.planned_charge
+            line.tag -= line.planned * line.planned_charge
             for action in actions:
                 action.charge = self.charge_of(line, action.action_type) if action in starting else 0
+                action.weight = self.weight_of(line) if self.by_run_time else 0.0
                 line.tag += action.charge
             if starts:
                 self.virtual_time = max(self.virtual_time, line.tag - starting[-1].charge)
-                charge(self.policy.limits, line.states, now_ms, starts)
-                self._keep_usage(line, now_ms)
+                self._spend(line, now_ms, starts)
             starts_of[line.tenant] = starts
             handed += actions
             all_starts += starts
@@ -284,16 +266,17 @@ class Tier:
             further = min(self.virtual_time + charged // (waited + 1), max(ready) + 1)
             self.virtual_time = max(self.virtual_time, further)
 
-    def _keep_usage(self, line: Line, now_ms: int) -> None:
-        """Until when this tenant's usage says something, as far as its limits know."""
-        if self.policy.limits:
-            ends = [
-                worthless_at(
-                    limit, line.states[limit.key], period_at(limit.period, now_ms) if limit.period else None
-                )
-                for limit in self.policy.limits
-            ]
-            line.forget_at_ms = max(*ends, now_ms + ESTIMATES_KEPT_MS if line.estimates else 0)
+    def _set_aside(self, action: Action, now_ms: int) -> bool:
+        """Out of the line while its type is paused; one past its deadline is answered all the same."""
+        paused = f"type:{action.action_type}" in self.said.paused
+        action.aside = paused and not action.expired(now_ms)
+        return action.aside
+
+    def _spend(self, line: Line, now_ms: int, starts: int) -> None:
+        limits = self.limits_of(line)
+        charge(limits, line.usage, now_ms, starts)
+        if limits and line.usage.estimates:
+            line.usage.keep_until(now_ms + ESTIMATES_KEPT_MS)
 
     def _stays(self, line: Line, starts: int, now_ms: int) -> bool:
         """Does the tenant stay in the index? If not it is drained, or held and knows until when."""
@@ -301,9 +284,8 @@ class Tier:
             return False
         if starts < (line.allowed or 0):
             return True
-        bound = binding(self.policy.limits, line.states, now_ms, 1)
-        line.held_until = bound.free_at_ms if bound.why else math.inf
-        line.held_why = bound.why or f"concurrency {self.policy.max_concurrency}"
+        bound = self.look_at(line, now_ms)
+        line.held_until, line.held_why = bound.free_at_ms, bound.why
         return False
 
 
@@ -311,7 +293,7 @@ def choose(tiers: list[Tier], now_ms: int, in_a_row: int) -> tuple[Tier, Line] |
     """Which tier, and which of its tenants, gets the next slot."""
     startable: list[tuple[Tier, Line]] = []
     for tier in tiers:
-        line = tier.next_line(now_ms, in_a_row)
+        line = None if tier.blocked_until(now_ms) else tier.next_line(now_ms, in_a_row)
         if line:
             startable.append((tier, line))
             tier.credit += tier.policy.share

@@ -64,14 +64,18 @@ async def state_of(engine: Engine, domain: str, action_id: str) -> State:
         return State(ended.decode()) if ended else State.UNKNOWN
     if scheduled is not None:
         return State.SCHEDULED
+    if place.count(b" ") == 2:  # set aside: its type is paused
+        return State.HELD
     pipeline = engine.redis.pipeline(transaction=False)
-    pipeline.zscore(keys.of("held", domain), place.split(b" ")[0])
+    stream = place.split(b" ")[0]
+    pipeline.zscore(keys.of("held", domain), stream)
+    pipeline.hmget(keys.of("pauses", domain), "domain", b"tier:" + stream.split(b":")[1])
     for worker in workers:
         pipeline.hexists(keys.of("owned", domain, worker.decode()), action_id)
-    held, *owned = await pipeline.execute()
+    held, paused, *owned = await pipeline.execute()
     if any(owned):
         return State.RUNNING
-    return State.HELD if held is not None else State.READY
+    return State.READY if held is None and paused == [None, None] else State.HELD
 
 
 async def recent_events(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from .limits import Limit
+
 
 class State(StrEnum):
     """Where an action is. See ``docs/states.md``."""
@@ -123,6 +125,22 @@ class Retention(NamedTuple):
 
     letters: int = 10_000
     letters_ms: int = 14 * 86_400_000
+
+
+class Override(NamedTuple):
+    """What operators have set for one tenant; it outranks its tier. None: as the tier says.
+
+    ``limits`` replace those of the tier; ``paused``: nothing of the tenant starts. ``by``, ``at_ms`` and
+    ``why`` tell of the last change.
+    """
+
+    weight: float | None = None
+    limits: tuple[Limit, ...] | None = None
+    max_concurrency: int | None = None
+    paused: bool = False
+    by: str = ""
+    at_ms: int = 0
+    why: str = ""
 
 
 class Extended(NamedTuple):

@@ -8,13 +8,13 @@ thing is due.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from .fairness import Action, Line, Tier, binding, charge, plan
-from .limits import Limit
-from .model import NewAction, Outcome, State
+from .fairness import Tier, binding, charge, charge_for, plan
+from .lines import Action, Line, Said, Usage
+from .model import NewAction, Outcome, Override, State
 from .poison import APART_MS
 from .tiers import CompiledPolicy
 
@@ -49,9 +49,10 @@ class Oracle:
         duplicate_window_ms: int = 300_000,
         poison_deaths: int = 5,
     ) -> None:
-        self.tiers = {tier.name: Tier(tier) for tier in policy.tiers}
-        self.domain_limits: Sequence[Limit] = policy.domain_limits
-        self.domain_states: dict[str, Any] = {}
+        self.said = Said()
+        self.tiers = {tier.name: Tier(tier, self.said) for tier in policy.tiers}
+        self.domain_limits = policy.domain_limits
+        self.domain_usage = Usage()
         self.now_ms = now_ms
         self.lease_ms = lease_ms
         self.duplicate_window_ms = duplicate_window_ms
@@ -110,9 +111,14 @@ class Oracle:
         if worker.lease_until_ms < self.now_ms:
             worker.lease_until_ms = self.now_ms + self.lease_ms
         self._make_due_ready()
-        of_domain = binding(self.domain_limits, self.domain_states, self.now_ms, slots)
+        if "domain" in self.said.paused:
+            return Prediction([], False, 0)
+        pressed_until = self.said.pressed_until("*", self.now_ms)
+        if pressed_until:
+            return Prediction([], False, pressed_until)
+        of_domain = binding(self.domain_limits, self.domain_usage.states, self.now_ms, slots)
         if not of_domain.starts:
-            return Prediction([], False, of_domain.free_at_ms)
+            return Prediction([], False, int(of_domain.free_at_ms))
         tiers = list(self.tiers.values())
         plan(tiers, of_domain.starts, self.now_ms)
         handed: list[Action] = []
@@ -122,7 +128,7 @@ class Oracle:
             handed += actions
             starts += started
         if starts:
-            charge(self.domain_limits, self.domain_states, self.now_ms, starts)
+            charge(self.domain_limits, self.domain_usage, self.now_ms, starts)
         for action in handed:
             action.attempt += 1
             action.state, action.worker = State.RUNNING, worker_id
@@ -142,10 +148,10 @@ class Oracle:
         line = self._line(action)
         line.running -= 1
         tier = self.tiers[action.tier]
-        if tier.by_run_time and outcome is not Outcome.EXPIRED:
+        if action.weight and outcome is not Outcome.EXPIRED:
             if outcome is not Outcome.CANCELLED:
                 tier.measured(line, action.action_type, run_time_us, self.now_ms)
-            tier.correct(line, tier.charge_for(run_time_us) - action.charge)
+            tier.correct(line, charge_for(run_time_us, action.weight) - action.charge)
         if outcome in (Outcome.RETRY, Outcome.SNOOZED):
             action.attempt -= outcome is Outcome.SNOOZED
             if due_ms > self.now_ms:
@@ -166,7 +172,7 @@ class Oracle:
         worker.cancelling.discard(action_id)
         line, tier = self._line(action), self.tiers[action.tier]
         line.running -= 1
-        if tier.by_run_time:
+        if action.weight:
             tier.correct(line, -action.charge)
         action.attempt -= 1
         self._give_back(action)
@@ -181,7 +187,7 @@ class Oracle:
         if action.state is State.RUNNING:
             self.workers[action.worker].cancelling.add(action_id)
             return "running"
-        if action.state is not State.SCHEDULED:
+        if action.state is not State.SCHEDULED and not action.aside:
             line, tier = self._line(action), self.tiers[action.tier]
             line.remove(action)
             if not line.waiting:
@@ -194,12 +200,11 @@ class Oracle:
     def promote(self) -> int:
         """Make due work ready, and forget usage that says nothing any more."""
         moved = self._make_due_ready()
+        self.domain_usage.forget(self.now_ms)
         for tier in self.tiers.values():
-            if tier.forget_at_ms <= self.now_ms:
-                tier.estimates.clear()
+            tier.usage.forget(self.now_ms)
             for line in tier.lines.values():
-                if line.forget_at_ms <= self.now_ms:
-                    line.estimates.clear()
+                line.usage.forget(self.now_ms)
         return moved
 
     def _make_due_ready(self) -> int:
@@ -244,12 +249,46 @@ class Oracle:
         del self.workers[name]
         return 1, len(owned)
 
+    def set_override(self, tenant: str, override: Override | None) -> None:
+        """An operator gives a tenant its own rules, or takes them away; its holds end."""
+        self.said.overrides.pop(tenant, None)
+        if override:
+            self.said.overrides[tenant] = override
+        for tier, line in self._held():
+            if line.tenant == tenant:
+                tier.enter(line)
+
+    def pause(self, what: str) -> None:
+        """``domain``, ``tier:<tier>`` or ``type:<action type>``."""
+        self.said.paused.add(what)
+
+    def resume(self, what: str) -> None:
+        """What was set aside comes back to the head of its lines."""
+        self.said.paused.discard(what)
+        for action in self.alive.values():
+            if action.aside and what == f"type:{action.action_type}":
+                self._give_back(action)
+
+    def publish(self, policy: CompiledPolicy) -> None:
+        """Another policy for the same tiers; whom the one before held is looked at again."""
+        self.rehold()
+        self.domain_limits = policy.domain_limits
+        for tier in policy.tiers:
+            self.tiers[tier.name].policy = tier
+
+    def rehold(self, limits: Collection[str] = ()) -> int:
+        """End the holds of these limits, of all without any; the next claim looks at those tenants again."""
+        ending = [(tier, line) for tier, line in self._held() if not limits or line.held_why in limits]
+        for tier, line in ending:
+            tier.enter(line)
+        return len(ending)
+
     def state(self, action_id: str) -> State:
         """Where an action is; what ended is unknown here."""
         action = self.alive.get(action_id)
         if not action:
             return State.UNKNOWN
-        if action.state is State.READY and self._line(action).held_until is not None:
+        if action.state is State.READY and (action.aside or self._line(action).held_until is not None):
             return State.HELD
         return action.state
 
@@ -265,7 +304,7 @@ class Oracle:
             self.tiers[action.tier].enter(line)
 
     def _give_back(self, action: Action) -> None:
-        action.state, action.worker = State.READY, ""
+        action.state, action.worker, action.aside = State.READY, "", False
         line = self._line(action)
         line.give_back(action)
         if line.waiting == 1:
@@ -292,10 +331,15 @@ class Oracle:
         ]
 
     def _startable(self, tier: Tier) -> bool:
-        return any(line.ready and tier.look_at(line, self.now_ms) for line in tier.lines.values())
+        if tier.blocked_until(self.now_ms):
+            return False
+        return any(line.ready and tier.look_at(line, self.now_ms).starts for line in tier.lines.values())
 
     def _next_due(self) -> int:
         times: list[float] = [a.due_ms for a in self.alive.values() if a.state is State.SCHEDULED]
         times += [line.held_until for _, line in self._held() if line.held_until is not None]
+        for tier in self.tiers.values():
+            if any(line.ready for line in tier.lines.values()):
+                times.append(tier.blocked_until(self.now_ms) or math.inf)
         soonest = min(times, default=math.inf)
         return 0 if soonest == math.inf else int(soonest)

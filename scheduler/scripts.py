@@ -35,6 +35,9 @@ LOOKS = ("why", "place", "outcomes", "limits", "heads", "letters", "weigh")
 ON_LETTERS = ("redrive", "discard", "prune")
 """What happens to dead letters."""
 
+OPERATIONS = ("override", "pause", "resume", "rehold")
+"""What operators and the policy store do."""
+
 
 class Script(NamedTuple):
     """A composed script: its text, its SHA-1, the names of its arguments in order."""

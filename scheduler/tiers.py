@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
@@ -189,9 +190,9 @@ class Policy(BaseModel):
             if total > 1.0 + 1e-9:
                 raise ValueError(f"guaranteed_share of all tiers adds up to {total:g}; at most 1")
             for tier in tiers:
-                _compiled(tier.limits, self.time_zone)
+                compile_limits(tier.limits, self.time_zone)
         for rules in self.domains.values():
-            _compiled(rules, self.time_zone)
+            compile_limits(rules, self.time_zone)
         return self
 
     @classmethod
@@ -231,7 +232,7 @@ class Policy(BaseModel):
         tiers = []
         for name in self.names():
             tier = self.tier(name, domain)
-            limits = _compiled(tier.limits, self.time_zone)
+            limits = compile_limits(tier.limits, self.time_zone)
             tiers.append(
                 CompiledTier(
                     name,
@@ -242,11 +243,11 @@ class Policy(BaseModel):
                     tier.fair_by,
                 )
             )
-        limits = _compiled(self.domains.get(domain, ()), self.time_zone)
+        limits = compile_limits(self.domains.get(domain, ()), self.time_zone)
         return CompiledPolicy(tuple(tiers), limits, version)
 
 
-def _compiled(rules: tuple[LimitRule, ...], time_zone: str) -> tuple[Limit, ...]:
+def compile_limits(rules: Iterable[LimitRule], time_zone: str) -> tuple[Limit, ...]:
     """Limits of one scope; ValueError when two of them count the same."""
     limits = tuple(rule.compile(time_zone) for rule in rules)
     seen: dict[str, Limit] = {}

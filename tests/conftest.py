@@ -41,6 +41,7 @@ KEPT_KEYS = (
     "nooble:*:fairness",
     "nooble:*:counters",
     "nooble:*:events",
+    "nooble:*:operations",
     "nooble:*:dead:*",
     "nooble:*:dead_tenants",
     "nooble:*:done:*",

@@ -3,7 +3,7 @@
 -- @keys actions attempts scheduled delayed returned ready workers owned cancelling mailbox counters
 -- @argv now_ms:int duplicate_window_ms:int response_ttl_ms:int items:rest
 --       items: (id, response)*; the response is stored if somebody asked for one
--- @include returned
+-- @include aside
 -- @include settle
 -- @include events
 -- REPLY: per item 'cancelled', 'running' or 'unknown'
@@ -17,7 +17,7 @@ end
 local event_lines, counts = {}, {}
 
 -- Take one action out of wherever it waits; returns its header.
-local function take_out(id, stream, entry)
+local function take_out(id, stream, entry, aside_type)
   if entry == '-' then
     local head = cmsgpack.unpack(redis.call('HGET', delayed_key, id))[1]
     redis.call('HDEL', delayed_key, id)
@@ -30,7 +30,9 @@ local function take_out(id, stream, entry)
   try('XACK', key, 'workers', entry)
   try('XDEL', key, entry)
   redis.call('HDEL', attempts_key, id)
-  if redis.call('ZREM', scheduled_key, id) == 0 then
+  if aside_type ~= '' then
+    redis.call('ZREM', set_aside_prefix .. aside_type, aside_member(stream, entry, id))
+  elseif redis.call('ZREM', scheduled_key, id) == 0 then
     if redis.call('ZREM', returned_prefix .. stream, sortable(entry)) == 1 then forget_returned(stream, 1) end
     remove_waiting(stream)
   end
@@ -38,8 +40,8 @@ local function take_out(id, stream, entry)
   return found and found[2][2]
 end
 
-local function cancel(id, stream, entry, response)
-  local head = take_out(id, stream, entry)
+local function cancel(id, stream, entry, aside_type, response)
+  local head = take_out(id, stream, entry, aside_type)
   local action_type, enqueued_ms, reply_to, unique_key
   if head then action_type, enqueued_ms, reply_to, unique_key = rest_of_head(head) end
   settle(id, 'cancelled', reply_to or '-', response, response_ttl_ms, unique_key or '-')
@@ -52,7 +54,8 @@ end
 local reply, out = {}, {}
 for i = items_at, #ARGV, 2 do
   local id = ARGV[i]
-  local stream, entry = string.match(redis.call('HGET', actions_key, id) or '', '^(%S+) (%S+)$')
+  local place = redis.call('HGET', actions_key, id) or ''
+  local stream, entry, aside_type = string.match(place, '^(%S+) (%S+) ?(%S*)$')
   local owner = stream and entry ~= '-' and owner_of(id)
   if out[id] then
     reply[#reply + 1] = 'cancelled' -- the same id twice in this call
@@ -64,7 +67,7 @@ for i = items_at, #ARGV, 2 do
     redis.call('RPUSH', mailbox_prefix .. owner, 'cancel ' .. id)
     reply[#reply + 1] = 'running'
   else
-    cancel(id, stream, entry, ARGV[i + 1])
+    cancel(id, stream, entry, aside_type, ARGV[i + 1])
     out[id] = true
     reply[#reply + 1] = 'cancelled'
   end

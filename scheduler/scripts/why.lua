@@ -26,7 +26,8 @@ if not policy and periods[1] == 'periods' then return periods end
 policy = policy or {tiers = {}, limits = {}, missing = true}
 facts.no_policy = policy.missing
 
-local stream, entry = string.match(place, '^(%S+) (%S+)$')
+local stream, entry, aside_type = string.match(place, '^(%S+) (%S+) ?(%S*)$')
+facts.aside_type = aside_type ~= '' and aside_type or nil
 local key = domain_tag .. stream
 local tenant, tier_name = split_stream(stream)
 facts.stream, facts.now_ms = stream, now_ms

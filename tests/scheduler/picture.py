@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from scheduler import State
-from scheduler.fairness import Line
+from scheduler.lines import Line
 from scheduler.oracle import Oracle
 
 
@@ -32,6 +32,11 @@ class Picture:
         }
         self.streams = {
             name.removeprefix("stream "): value for name, value in keys.items() if name.startswith("stream ")
+        }
+        self.aside = {
+            member.split(" ")[2]: (kind, member.split(" ")[1])
+            for kind, members in self._many("set_aside").items()
+            for member in members
         }
         self.owned = {
             action: (worker, record.split(" ")[1])
@@ -65,16 +70,21 @@ class Picture:
             assert {a for a, (_, at) in self.owned.items() if at == name} == set(running)
             assert not set(running) & set(parked)
             later = [a for a in stream["entries"] if a in self.scheduled]
-            assert set(later) <= set(parked)
-            assert self.waiting.get(name, 0) == len(stream["entries"]) - len(running) - len(later)
+            aside = [a for a, (_, at) in self.aside.items() if at == name]
+            assert {*later, *aside} <= set(parked)
+            still = len(stream["entries"]) - len(running) - len(later) - len(aside)
+            assert self.waiting.get(name, 0) == still
             for action in stream["entries"]:
                 in_streams[action] = in_streams.get(action, 0) + 1
         for action, at in self.actions.items():
             delayed = at.endswith(" -")
             assert in_streams[action] == (0 if delayed else 1), f"{action} is in {in_streams[action]} streams"
             assert not delayed or action in self.scheduled
+            kind = self.aside.get(action, ("", ""))[0]
+            assert at == " ".join([at.split(" ")[0], "-" if delayed else "@", *([kind] if kind else [])])
         assert set(in_streams) == set(self.actions)
         assert set(self.owned) <= set(self.actions)
+        assert set(self.aside) <= set(self.actions) - set(self.owned) - set(self.scheduled)
 
     def check_against(self, oracle: Oracle) -> None:
         """Every state, hold, count, tag and virtual time is what the oracle says."""
@@ -97,6 +107,8 @@ class Picture:
         assert {name: (until, why[name]) for name, until in self.held.items()} == held
         assert self.workers == {name: worker.lease_until_ms for name, worker in oracle.workers.items()}
         assert self.keys.get("unique_holders", {}) == oracle.unique_holders
+        assert set(self.keys.get("pauses", {})) == oracle.said.paused
+        assert set(self.keys.get("overrides", {})) == set(oracle.said.overrides)
 
     def _check_line(self, name: str, line: Line, virtual_time: int) -> None:
         assert line.ready == (name in self.ready)
@@ -112,4 +124,4 @@ class Picture:
             return State.SCHEDULED
         if action in self.owned:
             return State.RUNNING
-        return State.HELD if stream in self.held else State.READY
+        return State.HELD if stream in self.held or action in self.aside else State.READY

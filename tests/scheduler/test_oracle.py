@@ -17,113 +17,40 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from scheduler import Claimed, Finish, NewAction, Outcome, Policy, State
+from scheduler import Claimed, Engine, Finish, NewAction, Outcome, Policy, State, overrides, pauses
+from scheduler.holds import rehold
 from scheduler.oracle import Oracle
 from scheduler.poison import PoisonRule
-from scheduler.tiers import LimitRule
+from tests.scheduler.histories import STEP, some_policies
 from tests.scheduler.picture import Picture
-from tests.scheduler.world import DAY, MINUTE, World
+from tests.scheduler.world import World
 
 NIGHTLY = os.environ.get("NOOBLE_TEST_NIGHTLY") == "1"
 EXAMPLES, STEPS = (2_000, 50) if NIGHTLY else (60, 30)
-
-WINDOWS = ("moving-window", "fixed-window", "sliding-window-counter")
-RATES = st.sampled_from(["1/second", "2/minute", "3/minute", "5/hour"])
-LIMITS = st.one_of(
-    st.builds(lambda rate, strategy: {"rate": rate, "strategy": strategy}, RATES, st.sampled_from(WINDOWS)),
-    st.builds(lambda rate: {"rate": rate, "strategy": "calendar"}, st.sampled_from(["4/day", "6/2 day"])),
-)
-WORKERS = st.sampled_from(["w1", "w1", "w2"])
-NUMBER = st.integers(0, 99)
-
-VERBS: list[tuple[int, st.SearchStrategy[Any]]] = [
-    (
-        6,
-        st.tuples(
-            st.just("enqueue"),
-            st.sampled_from(["a", "a", "b", "c"]),
-            st.integers(0, 2),  # tier
-            st.sampled_from([1, 1, 2, 3, 6, 15]),  # how many
-            st.sampled_from([0, 0, 0, 0, 500, MINUTE]),  # due in
-            st.sampled_from([0, 0, 0, 0, 700, 2 * MINUTE]),  # deadline in
-            st.sampled_from([""] * 9 + ["u1"]),  # unique key
-            st.sampled_from([False] * 9 + [True]),  # the last id once more
-            st.sampled_from(["a.b", "a.b", "a.long"]),
-        ),
-    ),
-    (8, st.tuples(st.just("claim"), WORKERS, st.sampled_from([1, 2, 3, 5, 8, 25, 60]))),
-    (
-        4,
-        st.tuples(
-            st.just("finish"),
-            st.lists(NUMBER, min_size=1, max_size=4),
-            st.sampled_from([*Outcome, Outcome.COMPLETED, Outcome.COMPLETED, Outcome.RETRY, Outcome.SNOOZED]),
-            st.sampled_from([0, 0, 300, MINUTE]),
-            st.sampled_from([0, 999, 250_000, 40_000_000]),  # run time in µs
-        ),
-    ),
-    (2, st.tuples(st.just("release"), st.lists(NUMBER, min_size=1, max_size=2))),
-    (1, st.tuples(st.just("late_finish"), NUMBER)),
-    (2, st.tuples(st.just("cancel"), NUMBER)),
-    (1, st.tuples(st.just("extend"), WORKERS, st.booleans())),
-    (1, st.tuples(st.just("promote"))),
-    (1, st.tuples(st.just("reclaim"))),
-    (
-        4,
-        st.tuples(
-            st.just("advance"),
-            st.sampled_from([1, 300, 1000, 1000, 7_000, 16_000, MINUTE, MINUTE + 1, DAY, -3, -2_000]),
-        ),
-    ),
-]
-STEP = st.sampled_from([verb for weight, verb in VERBS for _ in range(weight)]).flatmap(lambda verb: verb)
-
-
-def _counts(limit: dict[str, Any]) -> str:
-    return LimitRule.model_validate(limit).compile("UTC").key
-
-
-@st.composite
-def policies(draw: st.DrawFn) -> Policy:
-    """One to three tiers, any shares that fit, any strategies."""
-    names = draw(st.sampled_from([("gold",), ("gold", "free"), ("gold", "silver", "free")]))
-    tiers: dict[str, Any] = {}
-    for priority, name in enumerate(names, start=1):
-        tiers[name] = {
-            "priority": priority,
-            "guaranteed_share": draw(st.sampled_from([0.0, 0.05, 0.25, 1 / 3])),
-            "weight": draw(st.sampled_from([1.0, 2.0, 3.0])),
-            "limits": draw(st.lists(LIMITS, max_size=2, unique_by=_counts)),
-            "max_concurrency": draw(st.sampled_from([0, 0, 1, 3])),
-            "fair_by": draw(st.sampled_from(["count", "run_time"])),
-        }
-    limited = draw(st.sampled_from([False, False, False, True]))
-    of_domain = [draw(LIMITS)] if limited else []
-    return Policy.model_validate(
-        {
-            "default_tier": names[-1],
-            "tiers": tiers,
-            "domains": {"embedding": of_domain},
-            "time_zone": draw(st.sampled_from(["UTC", "Europe/Madrid"])),
-        }
-    )
 
 
 class History:
     """Does each verb on both sides and compares what they say, then all that is stored."""
 
-    def __init__(self, redis: Redis, policy: Policy) -> None:
-        self.world = World(redis, policy)
-        self.tiers = policy.names()
+    def __init__(self, redis: Redis, policies: list[Policy]) -> None:
+        self.policies = policies
+        self.world = World(redis, policies[0])
+        self.tiers = policies[0].names()
         self.world.engine.poison = PoisonRule(deaths=2)
-        self.oracle = Oracle(policy.compile(self.world.domain), self.world.now, poison_deaths=2)
+        self.oracle = Oracle(policies[0].compile(self.world.domain), self.world.now, poison_deaths=2)
         self.owned: dict[str, tuple[str, Claimed]] = {}
         self.stale: list[tuple[str, Claimed]] = []
         self.count = 0
+        self.pausable = ["type:a.long", "tier:" + self.tiers[-1], "type:a.b", "domain"]
+
+    @property
+    def where(self) -> tuple[Engine, list[str]]:
+        return self.world.engine, [self.world.domain]
 
     async def run(self, steps: list[tuple[Any, ...]]) -> None:
         for worker in ("w1", "w2"):
             await self.extend(worker, True)
+        await self.world.engine.publish_policy(self.world.domain)
         for verb, *arguments in steps:
             await getattr(self, verb)(*arguments)
             picture = Picture(await self.world.snapshot())
@@ -216,6 +143,55 @@ class History:
             self._forget(worker, action)
             event("poisoned" if self.oracle.state(action.action_id) is State.UNKNOWN else "reclaimed")
 
+    async def override(
+        self, tenant: str, weight: float | None, limits: list[dict[str, str]] | None, running: int | None
+    ) -> None:
+        if (weight, limits, running) != (None, None, None):
+            await overrides.set_override(
+                *self.where, tenant, by="me", weight=weight, limits=limits, max_concurrency=running
+            )
+            await self._same_override(tenant)
+
+    async def clear(self, tenant: str) -> None:
+        await overrides.clear_override(*self.where, tenant, by="me")
+        await self._same_override(tenant)
+
+    async def pause_tenant(self, tenant: str) -> None:
+        await overrides.pause_tenant(*self.where, tenant, by="me")
+        await self._same_override(tenant)
+
+    async def resume_tenant(self, tenant: str) -> None:
+        await overrides.resume_tenant(*self.where, tenant, by="me")
+        await self._same_override(tenant)
+
+    async def _same_override(self, tenant: str) -> None:
+        now = await overrides.get_override(self.world.engine, self.world.domain, tenant)
+        self.oracle.set_override(tenant, now)
+
+    async def pause(self, number: int) -> None:
+        await pauses.pause(*self.where, self.pausable[number % len(self.pausable)], by="me")
+        self.oracle.pause(self.pausable[number % len(self.pausable)])
+
+    async def resume(self, number: int) -> None:
+        what = self.pausable[number % len(self.pausable)]
+        event(f"set aside: {any(action.aside for action in self.oracle.alive.values())}")
+        await pauses.resume(*self.where, what, by="me", most=2)
+        self.oracle.resume(what)
+
+    async def publish(self, number: int) -> None:
+        policy = self.policies[number % len(self.policies)]
+        if policy is self.world.engine.policy:
+            return
+        self.world.engine.use_policy(policy, 0)
+        await self.world.engine.publish_policy(self.world.domain)
+        self.oracle.publish(policy.compile(self.world.domain))
+
+    async def rehold(self, every: bool) -> None:
+        limits = () if every else ("2/minute", "1/second", "concurrency 1")
+        assert await rehold(
+            self.world.redis, self.world.keys.root(self.world.domain), limits
+        ) == self.oracle.rehold(limits)
+
     async def advance(self, ms: int) -> None:
         self.world.clock.advance(ms)
         self.oracle.advance(ms)
@@ -232,6 +208,11 @@ class History:
     async def drain(self) -> None:
         """Whatever happened: everything alive can be brought to an end, and then nothing is left."""
         await self.world.worker("w9")
+        for what in list(self.oracle.said.paused):
+            await pauses.resume(*self.where, what, by="me")
+        for tenant in list(self.oracle.said.overrides):
+            await overrides.clear_override(*self.where, tenant, by="me")
+            await overrides.resume_tenant(*self.where, tenant, by="me")
         for _ in range(1_000):
             for worker, action in list(self.owned.values()):
                 if not (await self.world.finish(action, worker=worker))[0]:
@@ -251,11 +232,11 @@ class History:
         assert not {name for name in left if not name.startswith(("resp:", "tags:", "mailbox:"))}, left
 
 
-async def _run(url: str, policy: Policy, steps: list[tuple[Any, ...]]) -> None:
+async def _run(url: str, policies: list[Policy], steps: list[tuple[Any, ...]]) -> None:
     redis = Redis.from_url(url, protocol=2, socket_timeout=10, retry=Retry(NoBackoff(), 0))
     async with redis:
         await redis.flushdb()
-        history = History(redis, policy)
+        history = History(redis, policies)
         await history.run(steps)
         await history.drain()
 
@@ -271,9 +252,12 @@ def test_the_server_does_what_the_oracle_says(redis_url: str) -> None:
             HealthCheck.large_base_example,
         ],
     )
-    @given(policy=policies(), steps=st.lists(STEP, min_size=STEPS, max_size=STEPS))
-    def same(policy: Policy, steps: list[tuple[Any, ...]]) -> None:
-        asyncio.run(_run(redis_url, policy, steps))
+    @given(
+        policies=some_policies(),
+        steps=st.lists(STEP, min_size=STEPS, max_size=STEPS),
+    )
+    def same(policies: list[Policy], steps: list[tuple[Any, ...]]) -> None:
+        asyncio.run(_run(redis_url, policies, steps))
 
     same()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.exceptions import OutOfMemoryError
 
-from scheduler import Outcome
+from scheduler import Outcome, overrides, pauses
 from tests.scheduler.world import MINUTE, NOW, World, ids, new, some
 
 
@@ -84,6 +84,21 @@ async def test_maintenance(world: World) -> None:
         assert await world.engine.reclaim(world.domain) == (1, 2)
         assert await world.cancel("acme-0", "late") == ["cancelled", "cancelled"]
         assert await world.claim_ids("w2") == ["acme-1", "acme-2"]
+
+
+async def test_what_is_paused_is_set_aside_and_comes_back(world: World) -> None:
+    where = (world.engine, [world.domain])
+    await world.enqueue(*some(3), *some(5, "held", "free"))
+    await world.claim(slots=9)
+    await world.enqueue(new("x1"), new("x2", "other"))
+    await pauses.pause(*where, pauses.action_type("embedding.generate"), by="ana")
+    await overrides.pause_tenant(*where, "other", by="ana")
+    async with no_memory(world):
+        assert await world.claim_ids() == []
+        assert (await world.snapshot())["set_aside:embedding.generate"]
+        await pauses.resume(*where, pauses.action_type("embedding.generate"), by="ana")
+        await overrides.resume_tenant(*where, "other", by="ana")
+        assert sorted(await world.claim_ids()) == ["x1", "x2"]
 
 
 async def test_a_lease_that_ended_unnoticed(world: World) -> None:

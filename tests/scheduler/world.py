@@ -96,7 +96,8 @@ class World:
 
     async def unfinished(self) -> dict[str, Any]:
         """The snapshot without what is kept for good: nothing may be in it once all work has ended."""
-        kept = ("policy", "fairness", "counters", "events", "done:", "workers", "sleepers", "usage", "dead")
+        of_engine = ("policy", "fairness", "counters", "events", "operations", "workers", "sleepers")
+        kept = (*of_engine, "done:", "usage", "dead")
         return {name: value for name, value in (await self.snapshot()).items() if not name.startswith(kept)}
 
 
@@ -141,6 +142,8 @@ def _without_entry_ids(picture: dict[str, Any]) -> dict[str, Any]:
     for name, value in picture.items():
         if name == "actions" or name.startswith("owned:"):
             picture[name] = {key: _ENTRY.sub("@", text) for key, text in value.items()}
+        elif name.startswith("set_aside:"):
+            picture[name] = {_ENTRY.sub("@", key): score for key, score in value.items()}
         elif name.startswith("returned:"):
             picture[name] = len(value)
     return picture

@@ -1,4 +1,4 @@
--- @keys ready tags usage waiting returned_count
+-- @keys ready tags usage waiting returned_count overrides backpressure
 -- @include stream
 -- @include limits
 -- @include running
@@ -8,11 +8,29 @@
 
 local CHUNK = 50 -- the most heads looked up at once; the first look is at fewer, most are served from it
 local some_returned = false -- does any tenant have entries that were given back? set by the caller
+local some_overridden = false -- has any tenant an override? set by the caller
+local some_pressed = false -- has any handler said not now? set by the caller
+local unknown_periods = {} -- calendar periods of overrides that the caller was not given
 local quantum = 1 -- starts of one tenant in a row; set by the caller
 local visits_left = 0 -- bounds the work of one call; set by the caller
 
 local function earlier(a, b)
   return a.tag < b.tag or (a.tag == b.tag and a.tenant < b.tenant)
+end
+
+-- What operators have set for a tenant outranks its tier.
+local function override(fresh, first, count)
+  local tenants = {}
+  for i = 1, count do tenants[i] = fresh[first + i].tenant end
+  for i, text in ipairs(redis.call('HMGET', overrides_key, unpack(tenants))) do
+    if text then
+      local said, candidate = cjson.decode(text), fresh[first + i]
+      candidate.overridden, candidate.paused = true, said.paused
+      candidate.weight = said.weight or candidate.weight
+      candidate.limits = said.limits or candidate.limits
+      candidate.concurrency = said.max_concurrency or candidate.concurrency
+    end
+  end
 end
 
 local function fetch(tier, wanted)
@@ -26,27 +44,55 @@ local function fetch(tier, wanted)
   for i = 1, fetched do scopes[i] = heads[2 * i - 1] .. suffix end
   local waiting = redis.call('HMGET', waiting_key, unpack(scopes))
   local returned = some_returned and redis.call('HMGET', returned_count_key, unpack(scopes)) or {}
-  local packed = (tier.limits[1] or tier.by_run_time) and redis.call('HMGET', usage_key, unpack(scopes))
+  local packed = (tier.limits[1] or tier.by_run_time or some_overridden)
+    and redis.call('HMGET', usage_key, unpack(scopes))
+  local pressed = some_pressed and redis.call('ZMSCORE', backpressure_key, unpack(scopes)) or {}
+  local first = #fresh
   for i = 1, fetched do
     fresh[#fresh + 1] = {
       tenant = heads[2 * i - 1], stream = scopes[i], tag = tonumber(heads[2 * i]), take = 0,
       waiting = tonumber(waiting[i] or 0), returned = tonumber(returned[i] or 0),
-      packed = packed and (packed[i] or ''),
+      packed = packed and (packed[i] or ''), pressed_until = tonumber(pressed[i] or 0),
+      weight = tier.weight, limits = tier.limits, concurrency = tier.concurrency,
     }
   end
+  if some_overridden then override(fresh, first, fetched) end
+end
+
+local function all_known(limits, periods)
+  for _, limit in ipairs(limits) do
+    if limit[5] ~= '' and not periods[limit[5]] then
+      unknown_periods[#unknown_periods + 1] = limit[5]
+      return false
+    end
+  end
+  return true
 end
 
 -- How many of what waits may start now.
-local function look_at(tier, candidate, now, periods)
+local function look_at(candidate, now, periods)
   local allowed = candidate.waiting
+  if candidate.paused or candidate.pressed_until > now
+    or (candidate.overridden and not all_known(candidate.limits, periods)) then
+    allowed = 0
+  end
   if candidate.packed then
     candidate.states = candidate.packed ~= '' and cmsgpack.unpack(candidate.packed) or {}
-    allowed = allowance(tier.limits, candidate.states, now, periods, allowed)
+    if allowed > 0 then allowed = allowance(candidate.limits, candidate.states, now, periods, allowed) end
   end
-  if tier.concurrency > 0 and allowed > 0 then
-    allowed = math.min(allowed, math.max(tier.concurrency - running_of(domain_tag .. candidate.stream), 0))
+  if candidate.concurrency > 0 and allowed > 0 then
+    allowed = math.min(allowed, math.max(candidate.concurrency - running_of(domain_tag .. candidate.stream), 0))
   end
   candidate.allowed = allowed
+end
+
+-- Why a tenant of which nothing may start is held, and until when.
+local function binding(candidate, now, periods)
+  if candidate.paused then return 'inf', 'paused' end
+  if candidate.pressed_until > now then return candidate.pressed_until, 'backpressure' end
+  local _, free_at, why = allowance(candidate.limits, candidate.states or {}, now, periods, 1)
+  if why then return free_at, why end
+  return 'inf', 'concurrency ' .. candidate.concurrency
 end
 
 -- In the middle of its turn: a tenant served goes on until it has had a quantum.
@@ -69,7 +115,7 @@ local function peek(tier, now, periods, wanted)
     if not fresh.allowed then
       if visits_left <= 0 then return nil end
       visits_left = visits_left - 1
-      look_at(tier, fresh, now, periods)
+      look_at(fresh, now, periods)
     end
     if fresh.allowed > 0 then return fresh end
     tier.touched[#tier.touched + 1] = fresh

@@ -1,17 +1,22 @@
 -- @keys returned returned_count
 -- @include waiting
 
+-- Parked entries of one stream to the head of its line; the caller counts them as waiting.
+local function return_entries(stream, entries)
+  local members = {}
+  for _, entry in ipairs(entries) do
+    members[#members + 1] = 0
+    members[#members + 1] = sortable(entry)
+  end
+  write_all('ZADD', returned_prefix .. stream, members)
+  redis.call('HINCRBY', returned_count_key, stream, #entries)
+end
+
 -- Give entries back to the head of their tenant's line: {stream = {entry, ...}}.
 local function put_back(by_stream)
   local streams, added = {}, {}
   for stream, entries in pairs(by_stream) do
-    local members = {}
-    for _, entry in ipairs(entries) do
-      members[#members + 1] = 0
-      members[#members + 1] = sortable(entry)
-    end
-    write_all('ZADD', returned_prefix .. stream, members)
-    redis.call('HINCRBY', returned_count_key, stream, #entries)
+    return_entries(stream, entries)
     streams[#streams + 1] = stream
     added[stream] = #entries
   end

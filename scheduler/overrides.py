@@ -1,0 +1,207 @@
+"""What operators set for one tenant: its own weight, limits and concurrency, or a pause. Outranks any policy.
+
+Each command names who gives it and why, and is kept in the ``operations`` stream of its domain. It ends the
+tenant's holds, so that the next claims look at it under its new rules.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from . import scripts
+from .engine import Engine
+from .errors import PolicyError, ScriptError, nearest
+from .limits import Limit, Strategy
+from .model import Override
+from .tiers import LimitRule, compile_limits
+
+RULES = ("weight", "limits", "max_concurrency")
+"""What an override can set besides the pause."""
+
+_TRIES = 20
+
+
+class _Rules(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    weight: float | None = Field(default=None, ge=0.001, le=1000.0)
+    limits: tuple[LimitRule, ...] | None = None
+    max_concurrency: int | None = Field(default=None, ge=0)
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _texts_are_rates(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple({"rate": item} if isinstance(item, str) else item for item in value)
+        return value
+
+
+async def set_override(
+    engine: Engine,
+    domains: Iterable[str],
+    tenant_id: str,
+    *,
+    by: str,
+    why: str = "",
+    weight: float | None = None,
+    limits: Sequence[str | dict[str, str]] | None = None,
+    max_concurrency: int | None = None,
+) -> None:
+    """Give a tenant its own rules in these domains; what is None stays as it was.
+
+    ``limits`` replace those of the tenant's tier (an empty list: none bind it) and are written as in
+    ``tiers.toml``; ``max_concurrency`` 0 is any number. Raises :class:`PolicyError` for what cannot hold, and
+    changes nothing then.
+    """
+    new = _checked(engine, tenant_id, weight=weight, limits=limits, max_concurrency=max_concurrency)
+
+    def change(old: Override) -> Override:
+        return old._replace(**{name: value for name, value in new.items() if value is not None})
+
+    said = " ".join(f"{name}={_shown(value)}" for name, value in new.items() if value is not None)
+    await _change_in(engine, domains, tenant_id, change, f"override {tenant_id} {said}", by, why)
+
+
+async def clear_override(
+    engine: Engine,
+    domains: Iterable[str],
+    tenant_id: str,
+    *,
+    by: str,
+    why: str = "",
+    rules: Sequence[str] = RULES,
+) -> None:
+    """Let the tenant's tier decide again, about these ``rules``; a pause stays."""
+    for name in rules:
+        if name not in RULES:
+            raise PolicyError(f"an override has no rule {name!r}{nearest(name, RULES)}")
+
+    def change(old: Override) -> Override:
+        nothing: dict[str, Any] = dict.fromkeys(rules)
+        return old._replace(**nothing)
+
+    await _change_in(
+        engine, domains, tenant_id, change, f"clear override {tenant_id} {' '.join(rules)}", by, why
+    )
+
+
+async def pause_tenant(
+    engine: Engine, domains: Iterable[str], tenant_id: str, *, by: str, why: str = ""
+) -> None:
+    """Nothing of the tenant starts until it is resumed; what runs goes on."""
+
+    def change(old: Override) -> Override:
+        return old._replace(paused=True)
+
+    await _change_in(engine, domains, tenant_id, change, f"pause tenant:{tenant_id}", by, why)
+
+
+async def resume_tenant(
+    engine: Engine, domains: Iterable[str], tenant_id: str, *, by: str, why: str = ""
+) -> None:
+    """Let a paused tenant start again, and end what handlers said for it; a sleeping worker is woken."""
+
+    def change(old: Override) -> Override:
+        return old._replace(paused=False)
+
+    did = f"resume tenant:{tenant_id}"
+    await _change_in(engine, domains, tenant_id, change, did, by, why, resumed=True)
+
+
+async def get_override(engine: Engine, domain: str, tenant_id: str) -> Override | None:
+    """What operators have set for a tenant; None: nothing."""
+    text = await engine.redis.hget(engine.keys.of("overrides", domain), tenant_id)
+    return None if text is None else read_override(text)
+
+
+async def list_overrides(engine: Engine, domain: str) -> dict[str, Override]:
+    """All overrides of a domain by tenant."""
+    texts = await engine.redis.hgetall(engine.keys.of("overrides", domain))
+    return {tenant.decode(): read_override(text) for tenant, text in sorted(texts.items())}
+
+
+def read_override(text: bytes | str) -> Override:
+    """An override as it is stored."""
+    fields = json.loads(text)
+    if "limits" in fields:
+        fields["limits"] = tuple(
+            Limit(name, Strategy(strategy), *rest) for name, strategy, *rest, _ in fields["limits"]
+        )
+    return Override(**fields)
+
+
+def write_override(override: Override) -> str:
+    """How an override is stored; empty when it says nothing."""
+    said = {name: value for name, value in override._asdict().items() if value is not None}
+    if override.limits is not None:
+        said["limits"] = [limit.wire() for limit in override.limits]
+    if not said.pop("paused"):
+        if not said.keys() & set(RULES):
+            return ""
+    else:
+        said["paused"] = True
+    return json.dumps(said, separators=(",", ":"))
+
+
+def require_author(by: str) -> None:
+    """An operator's command without a name is refused."""
+    if not by.strip():
+        raise PolicyError("say who gives the command: `by` is empty")
+
+
+def _checked(engine: Engine, tenant_id: str, **given: Any) -> dict[str, Any]:
+    """The rules, validated; limits compiled."""
+    if all(value is None for value in given.values()):
+        raise PolicyError(f"override of tenant {tenant_id!r}: no rule given; one of {', '.join(RULES)}")
+    try:
+        rules = _Rules.model_validate({k: v for k, v in given.items() if v is not None})
+        limits = rules.limits
+        compiled = None if limits is None else compile_limits(limits, engine.policy.time_zone)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors()
+        )
+        raise PolicyError(f"override of tenant {tenant_id!r}: {wrong}") from error
+    except ValueError as error:
+        raise PolicyError(f"override of tenant {tenant_id!r}: limits: {error}") from error
+    return {"weight": rules.weight, "limits": compiled, "max_concurrency": rules.max_concurrency}
+
+
+def _shown(value: Any) -> str:
+    return ",".join(limit.name for limit in value) if isinstance(value, tuple) else str(value)
+
+
+async def _change_in(
+    engine: Engine,
+    domains: Iterable[str],
+    tenant_id: str,
+    change: Callable[[Override], Override],
+    did: str,
+    by: str,
+    why: str,
+    *,
+    resumed: bool = False,
+) -> None:
+    require_author(by)
+    for domain in domains:
+        await _change(engine, domain, tenant_id, change, [int(resumed), by, why, did])
+
+
+async def _change(
+    engine: Engine, domain: str, tenant_id: str, change: Callable[[Override], Override], said: list[Any]
+) -> None:
+    """Read, change, write if nobody else wrote meanwhile."""
+    now_ms, (_, by, why, _) = engine.clock.now_ms(), said
+    for _ in range(_TRIES):
+        known = await engine.redis.hget(engine.keys.of("overrides", domain), tenant_id) or b""
+        old = read_override(known) if known else Override()
+        new = write_override(change(old)._replace(by=by, at_ms=now_ms, why=why))
+        args = [now_ms, tenant_id, known, new, *said]
+        if await scripts.run(engine.redis, scripts.load("override"), engine.keys.root(domain), args):
+            return
+    raise ScriptError("override", f"others keep changing tenant {tenant_id!r}; try again")

@@ -1,0 +1,139 @@
+-- @keys owned counters
+-- @include pauses
+-- @include run_time
+-- @include bury
+
+-- Reading what was planned for a tenant, and what becomes of each entry.
+
+local reply, owned = {}, {} -- what the worker is told; the same for `owned:<worker>`
+local token_prefix -- set by the caller
+
+-- To the worker. Returns whether it is a start; if not it is past its deadline: to be answered, not run.
+local function hand_over(tier, candidate, entry, head, id, deadline_ms, data, attempt, now)
+  local at = #owned
+  local is_start = deadline_ms == '0' or tonumber(deadline_ms) > now
+  local suffix = candidate.owned_suffix
+  if tier.by_run_time then
+    local action_type = rest_of_head(head)
+    local charge = is_start
+      and charge_for(estimate(candidate.states['~'] or {}, tier.estimates, action_type), candidate.weight) or 0
+    if is_start then candidate.last_charge = charge end
+    candidate.charged = candidate.charged + charge
+    suffix = ' ' .. charge .. ' ' .. candidate.weight .. ' ' .. action_type
+  end
+  owned[at + 1] = id
+  owned[at + 2] = candidate.owned_prefix .. entry .. ' ' .. attempt .. suffix
+  at = #reply
+  reply[at + 1] = candidate.stream
+  reply[at + 2] = attempt
+  reply[at + 3] = head
+  reply[at + 4] = data
+  return is_start
+end
+
+-- Is this one to be set aside? Answering one past its deadline goes on; while a type is being resumed, what
+-- is read for the first time goes behind what is still aside.
+local function is_aside(head, deadline_ms, was_returned, now)
+  if not some_type_paused or (deadline_ms ~= '0' and tonumber(deadline_ms) <= now) then return nil end
+  local action_type = rest_of_head(head)
+  local kind = paused.types[action_type]
+  return (kind == 'type' or (kind == 'resuming' and not was_returned)) and action_type
+end
+
+-- One entry that was read. Counts in `candidate`: seen, starts, handed (these and expired ones), aside.
+local function meet(tier, candidate, entry, fields, attempt, was_returned, now)
+  candidate.seen = candidate.seen + 1
+  local id, deadline_ms, data = read_entry(fields)
+  if not id then
+    bury(candidate.stream, now, 'malformed entry: not written by enqueue', attempt, '', cjson.encode(fields or {}))
+    redis.call('HINCRBY', counters_key, tier.name .. ':dead', 1)
+    candidate.rejected[#candidate.rejected + 1] = entry
+    return
+  end
+  local aside_type = is_aside(fields[2], deadline_ms, was_returned, now)
+  if aside_type then
+    set_aside(candidate.stream, entry, id, aside_type, attempt - 1)
+    candidate.aside = candidate.aside + 1
+    return
+  end
+  candidate.handed = candidate.handed + 1
+  if hand_over(tier, candidate, entry, fields[2], id, deadline_ms, data, attempt, now) then
+    candidate.starts = candidate.starts + 1
+  end
+end
+
+local function read_returned(tier, candidate, key, most, now)
+  local members = redis.call('ZPOPMIN', returned_prefix .. candidate.stream, most)
+  for i = 1, #members, 2 do
+    local entry = unsortable(members[i])
+    local claimed = try('XCLAIM', key, 'workers', 'running', 0, entry)
+    claimed = claimed and claimed[1]
+    if claimed then
+      local pending = redis.call('XPENDING', key, 'workers', entry, entry, 1)[1]
+      meet(tier, candidate, entry, claimed[2], pending and pending[4] or 1, true, now)
+    else
+      try('XACK', key, 'workers', entry) -- 6.2 keeps the record of a deleted entry
+    end
+  end
+  forget_returned(candidate.stream, #members / 2)
+  return #members / 2
+end
+
+local function read_new(key, most)
+  local read = try('XREADGROUP', 'GROUP', 'workers', 'running', 'COUNT', most, 'STREAMS', key, '>')
+  if read == nil then -- somebody else deleted the stream, and perhaps made it again
+    if not try('XGROUP', 'CREATE', key, 'workers', '0') then return {} end
+    read = try('XREADGROUP', 'GROUP', 'workers', 'running', 'COUNT', most, 'STREAMS', key, '>')
+  end
+  return read and read[1][2] or {}
+end
+
+-- How many entries of a stream that should be drained nobody has taken yet: somebody else added to it what
+-- looks like an action, was counted as one when it was read, and stands for one of the tenant's own.
+local function uncounted(key)
+  local there, taken = try('XLEN', key), try('XPENDING', key, 'workers')
+  return there and taken and math.max(there - taken[1], 0) or 0
+end
+
+local function drop_rejected(key, rejected)
+  if #rejected == 0 then return end
+  redis.call('XACK', key, 'workers', unpack(rejected))
+  redis.call('XDEL', key, unpack(rejected))
+  if redis.call('XLEN', key) == 0 then redis.call('DEL', key) end
+end
+
+-- Read what was planned. `candidate.starts` becomes how many are starts, `candidate.waiting` what is left.
+-- Virtual time is the tag of the action that started last.
+local function start(tier, candidate, now)
+  local key = domain_tag .. candidate.stream
+  candidate.owned_prefix = token_prefix .. candidate.stream .. ' '
+  candidate.owned_suffix = ' ' .. candidate.charge
+  candidate.charged, candidate.last_charge = 0, candidate.charge
+  candidate.seen, candidate.starts, candidate.handed, candidate.aside, candidate.rejected = 0, 0, 0, 0, {}
+  local wanted, short, vanished = candidate.take, false, 0
+  if candidate.returned > 0 then
+    local popped = read_returned(tier, candidate, key, math.min(wanted, candidate.returned), now)
+    wanted = wanted - popped
+    vanished = popped - candidate.seen -- some may have been deleted meanwhile
+  end
+  if wanted > 0 then
+    local entries = read_new(key, wanted)
+    short = #entries < wanted
+    for i = 1, #entries do meet(tier, candidate, entries[i][1], entries[i][2], 1, false, now) end
+  end
+  drop_rejected(key, candidate.rejected)
+  if short then -- the stream has no more: somebody else deleted from it
+    candidate.waiting = redis.call('ZCARD', returned_prefix .. candidate.stream)
+  else
+    candidate.waiting = math.max(candidate.waiting - vanished - candidate.handed - candidate.aside, 0)
+    if candidate.waiting == 0 then
+      candidate.waiting = uncounted(key)
+      candidate.allowed = candidate.allowed + candidate.waiting -- no limit has spoken about them: look again
+    end
+  end
+  if not tier.by_run_time then candidate.charged = candidate.starts * candidate.charge end
+  candidate.tag = candidate.tag - candidate.take * candidate.charge + candidate.charged
+  if candidate.starts > 0 then
+    tier.virtual_time = math.max(tier.virtual_time, candidate.tag - candidate.last_charge)
+  end
+end

@@ -1,0 +1,33 @@
+-- override: what operators set for one tenant, its pause included. Its holds end: the next claims look at it again.
+--
+-- @keys overrides policy held backpressure operations
+-- @argv now_ms:int tenant:str known:str override:str resumed:int by:str why:str did:str
+--       known: what stood there when the caller looked, override: what is to stand there, '' for nothing;
+--       resumed: 1 ends what handlers said for this tenant, too
+-- @include waiting
+-- @include operations
+-- @include wake
+-- REPLY: 1 (done) or 0 (somebody else was faster: look again)
+
+if (redis.call('HGET', overrides_key, tenant) or '') ~= known then return 0 end
+if override == '' then
+  redis.call('HDEL', overrides_key, tenant)
+else
+  redis.call('HSET', overrides_key, tenant, override)
+end
+
+local streams = {}
+for _, tier in ipairs(cjson.decode(redis.call('GET', policy_key) or '{"tiers":[]}').tiers) do
+  streams[#streams + 1] = tenant .. ':' .. tier.name
+end
+if #streams > 0 then
+  if resumed == 1 then redis.call('ZREM', backpressure_key, unpack(streams)) end
+  local held = {}
+  for i, score in ipairs(redis.call('ZMSCORE', held_key, unpack(streams))) do
+    if score then held[#held + 1] = streams[i] end
+  end
+  end_holds(held)
+end
+note_operation(now_ms, by, why, did)
+wake_one()
+return 1

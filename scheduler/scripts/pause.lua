@@ -1,0 +1,13 @@
+-- pause: a domain, a tier or an action type; nothing of it starts until it is resumed.
+--
+-- @keys pauses operations
+-- @argv now_ms:int what:str pause:str by:str why:str
+--       what: 'domain', 'tier:<tier>' or 'type:<action type>'; pause: JSON {by, at_ms, why}
+-- @include operations
+-- REPLY: 1 (paused) or 0 (it was: who and why are kept)
+
+if redis.call('HSETNX', pauses_key, what, pause) == 0 then return 0 end
+local action_type = string.match(what, '^type:(.*)$')
+if action_type then redis.call('HDEL', pauses_key, 'resuming:' .. action_type) end
+note_operation(now_ms, by, why, 'pause ' .. what)
+return 1
