@@ -85,6 +85,7 @@ from .queue_manager import DomainQueueManager, QueueManager
 from .rate_limit_headers import rate_limit_headers
 from .redis_manager import RedisManager, get_redis_client
 from .retry import NO_RETRY, RetryPolicy
+from .retry_budget import RetryBudget
 from .service import ActionProcessor, BaseService, handles
 from .settings import CommonAppSettings, Settings
 from .signals import Backpressure, Reject, Retry, Snooze
@@ -156,6 +157,7 @@ __all__ = [
     "RedisStateManager",
     "Reject",
     "Retry",
+    "RetryBudget",
     "RetryPolicy",
     "SchedulerError",
     "ServerRefused",

@@ -15,8 +15,9 @@ from .callbacks import callback_for
 from .context import enter_attempt
 from .endings import closed, reason_of
 from .errors import ActionCancelled, ActionExpired, ActionTimeout, InvalidAction, NoobleError
-from .payload import DEFAULT_LIMITS, PayloadLimits
+from .payload import DEFAULT_LIMITS, PayloadLimits, of_result
 from .retry import RetryPolicy
+from .retry_budget import BudgetBook
 from .service import BaseService
 from .signals import Backpressure, Reject, Retry, Snooze
 
@@ -52,6 +53,7 @@ class Executor:
         self._policy = policy
         self._timeouts_of: Policy | None = None
         self._timeouts: dict[str, float] = {}
+        self._budget = None if service.retry_budget is None else BudgetBook(service.retry_budget, clock)
 
     def limit_s(self, claimed: Claimed) -> float:
         """How long an attempt may run: the smallest of the tier's, the handler's and the deadline's time."""
@@ -134,19 +136,18 @@ class Executor:
     def _completed(self, claimed: Claimed, action: DomainAction, result: Any, run_time_us: int) -> Finish:
         try:
             callback = callback_for(action, self._service.app_settings.service_name, result, success=True)
-            if callback is not None:
-                return Finish(
-                    claimed,
-                    Outcome.COMPLETED,
-                    run_time_us=run_time_us,
-                    callback_queue=action.callback_queue_name or "",
-                    callback=callback.to_json(self._limits),
-                )
-            response = self._response(claimed, action, result, run_time_us) if claimed.reply_to else None
+            queue = action.callback_queue_name or "" if callback is not None else ""
+            raw = callback.to_json(self._limits) if callback is not None else b""
+            wanted = claimed.reply_to and callback is None
+            response = self._response(claimed, action, result, run_time_us) if wanted else None
         except NoobleError as error:
             # What the handler returned cannot be sent; trying again would end the same way.
-            return self._closed(claimed, action, Outcome.DEAD, error, run_time_us)
-        return Finish(claimed, Outcome.COMPLETED, response, run_time_us=run_time_us)
+            return self._closed(claimed, action, Outcome.DEAD, of_result(error), run_time_us)
+        if self._budget is not None:
+            self._budget.succeeded()
+        return Finish(
+            claimed, Outcome.COMPLETED, response, run_time_us=run_time_us, callback_queue=queue, callback=raw
+        )
 
     def _response(self, claimed: Claimed, action: DomainAction, result: Any, run_time_us: int) -> bytes:
         if isinstance(result, DomainActionResponse):
@@ -168,24 +169,42 @@ class Executor:
         now_ms = self._clock.now_ms()
         match error:
             case Snooze():
-                return self._later(
-                    claimed, Outcome.SNOOZED, now_ms + int(error.delay_s * 1000), error, run_time_us
-                )
+                due_ms = now_ms + int(error.delay_s * 1000)
+                if 0 < claimed.deadline_ms <= due_ms:
+                    late = ActionExpired("it was snoozed beyond its deadline", action_id=claimed.action_id)
+                    return self._closed(claimed, action, Outcome.EXPIRED, late, run_time_us)
+                return self._later(claimed, Outcome.SNOOZED, due_ms, error, run_time_us)
             case Backpressure():
                 return self._later(claimed, Outcome.SNOOZED, error.until_ms(now_ms), error, run_time_us)
             case ActionExpired() if claimed.expired:
                 return self._closed(claimed, action, Outcome.EXPIRED, error, run_time_us)
         retry = self._retry_of(claimed.action_type)
-        delay_s = self._delay_s(retry, claimed, error)
+        delay_s = self._delay_s(retry, claimed, error, now_ms)
+        why_not = ""
         if delay_s is not None:
-            due_ms = now_ms + int(delay_s * 1000)
-            if not claimed.deadline_ms or due_ms < claimed.deadline_ms:
+            due_ms, why_not = self._place(claimed, now_ms + int(delay_s * 1000))
+            if not why_not:
                 return self._later(claimed, Outcome.RETRY, due_ms, error, run_time_us)
         if not isinstance(error, NoobleError):
             _log.exception("%s failed for good", claimed.action_type, exc_info=error)
-        return self._closed(claimed, action, Outcome.DEAD, error, run_time_us)
+        finish = self._closed(claimed, action, Outcome.DEAD, error, run_time_us)
+        return finish._replace(reason=f"{finish.reason} ({why_not})") if why_not else finish
 
-    def _delay_s(self, retry: RetryPolicy, claimed: Claimed, error: Exception) -> float | None:
+    def _place(self, claimed: Claimed, due_ms: int) -> tuple[int, str]:
+        """When a retry wanted at `due_ms` may start, or why there is none."""
+        too_late = "not retried: no attempt fits before the deadline"
+        if claimed.deadline_ms and due_ms >= claimed.deadline_ms:
+            return 0, too_late
+        if self._budget is None:
+            return due_ms, ""
+        place_ms = self._budget.place(due_ms)
+        if place_ms is None:
+            return 0, "not retried: the retry budget is spent, too much of this domain fails"
+        if claimed.deadline_ms and place_ms >= claimed.deadline_ms:
+            return 0, too_late
+        return place_ms, ""
+
+    def _delay_s(self, retry: RetryPolicy, claimed: Claimed, error: Exception, now_ms: int) -> float | None:
         """Seconds to the next attempt; None when there is none."""
         if isinstance(error, Retry):
             if claimed.attempt >= retry.max_attempts:
@@ -197,7 +216,7 @@ class Executor:
             return (error.defer_score or 0) / 1000 if allowed else None
         if isinstance(error, Reject) or not retry.allows(error, claimed.attempt):
             return None
-        return retry.delay_s(claimed.attempt)
+        return retry.delay_s(claimed.attempt, error, now_ms)
 
     def _retry_of(self, action_type: str) -> RetryPolicy:
         return self._service.options_of(action_type).retry or self._service.retry_policy

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from array import array
+from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeGuard
 
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from .errors import InvalidAction, PayloadNotSerializable, PayloadTooDeep, PayloadTooLarge
+from .errors import InvalidAction, NoobleError, PayloadNotSerializable, PayloadTooDeep, PayloadTooLarge
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 DEFAULT_MAX_BYTES = 1_048_576
 DEFAULT_MAX_DEPTH = 64
@@ -93,7 +98,26 @@ def refuse_value(fields: Mapping[str, Any], cause: BaseException) -> NoReturn:
                 f"{_cut(path)} {problem}; send JSON types, or a pydantic model that knows how to write it",
                 details={"path": _cut(path), "type": type(value).__name__},
             ) from None
+    for path, value, _ in reversed(list(_walk(fields))):  # whose own serialiser fails, innermost first
+        if isinstance(value, BaseModel) or _is_dataclass(value):
+            try:
+                to_jsonable_python(value)
+            except Exception as error:  # whatever its serialiser raises
+                raise PayloadNotSerializable(
+                    f"{_cut(path)} is a {_type_name(value)}, which fails to write itself: {error!s:.300}",
+                    details={"path": _cut(path), "type": type(value).__name__},
+                ) from None
     raise InvalidAction(f"the action cannot be written as JSON: {cause}") from None
+
+
+def of_result(error: NoobleError) -> NoobleError:
+    """The same error, told of what a handler returned instead of what it was sent."""
+    if not isinstance(error, PayloadNotSerializable) or "path" not in error.details:
+        return error
+    path = str(error.details["path"])
+    place = "result" + path.removeprefix("data")
+    message = error.message.replace(path, place, 1)
+    return PayloadNotSerializable(message, details={**error.details, "path": place})
 
 
 def _depth(raw: bytes) -> int:
@@ -127,7 +151,10 @@ def _children(path: str, value: Any) -> list[tuple[str, Any]]:
         return [(f"{path}.{name}", child) for name, child in value.__dict__.items()]
     if isinstance(value, dict):
         return [(path + _step(key), child) for key, child in value.items()]
-    if isinstance(value, list | tuple):
+    if _is_dataclass(value):
+        names = [each.name for each in dataclasses.fields(value)]
+        return [(f"{path}.{name}", getattr(value, name)) for name in names if hasattr(value, name)]
+    if isinstance(value, list | tuple | deque):
         return [(f"{path}[{index}]", child) for index, child in enumerate(value)]
     if isinstance(value, set | frozenset):
         return [(f"{path}{{…}}", child) for child in value]
@@ -157,13 +184,21 @@ def _problem(value: Any) -> str:
         return _text_problem(value)
     if isinstance(value, dict):
         return next((f"has a key that {text}" for text in map(_key_problem, value) if text), "")
-    if isinstance(value, BaseModel | list | tuple | set | frozenset):
+    if isinstance(value, BaseModel | list | tuple | set | frozenset | deque) or _is_dataclass(value):
         return ""
     try:
         to_jsonable_python(value)
     except Exception:  # whatever its serialiser raises, it cannot be written
-        return f"is a {type(value).__module__}.{type(value).__qualname__}, which JSON cannot carry"
+        return f"is a {_type_name(value)}, which JSON cannot carry"
     return ""
+
+
+def _is_dataclass(value: object) -> TypeGuard[DataclassInstance]:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _type_name(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def _key_problem(key: object) -> str:

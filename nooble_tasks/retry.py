@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from .errors import ConfigurationError, NoobleError
+from .retry_after import http_may_pass, retry_after_s
+
+MOST_ATTEMPTS = 1_000
+MOST_ATTEMPTS_AT_ONCE = 30
+LONGEST_S = 366 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """At most ``max_attempts`` attempts; between them exponential backoff with full jitter.
+    """At most ``max_attempts`` attempts; between them exponential backoff with jitter.
 
     The pause before attempt n+1 is drawn from 0 to ``first_delay_s · factorⁿ⁻¹``, at most ``max_delay_s``
     ("full jitter": M. Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015), and never below
-    half of that bound, so that a pause is a pause. Only errors that may pass are retried: connection errors,
-    time-outs and what calls itself retryable; ``retry_on`` adds exception types.
+    half of that bound, so that a pause is a pause. An error that says how long to wait (``retry_after_s``,
+    ``retry_after``, an HTTP response 429 or 503 with ``Retry-After``) is heard, up to ``max_retry_after_s``:
+    the next attempt comes no earlier.
+
+    Only errors that may pass are retried: connection errors, time-outs, what calls itself retryable, HTTP
+    responses 408, 425, 429, 502, 503, 504; ``retry_on`` adds exception types. ``on`` gives exception types
+    policies of their own, ``NO_RETRY`` for those never to be retried; the nearest base class counts.
+
+    Raises ConfigurationError for a policy that makes no sense or never ends.
     """
 
     max_attempts: int = 3
@@ -24,18 +37,55 @@ class RetryPolicy:
     factor: float = 3.0
     max_delay_s: float = 300.0
     retry_on: tuple[type[BaseException], ...] = ()
+    max_retry_after_s: float = 3_600.0
+    on: Mapping[type[BaseException], RetryPolicy] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1:
-            raise ConfigurationError(f"max_attempts must be at least 1, not {self.max_attempts}")
+        if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int):
+            raise ConfigurationError(
+                f"max_attempts must be a whole number, not {self.max_attempts!r}: a policy without an end "
+                "would keep a broken action running for ever"
+            )
+        if not 1 <= self.max_attempts <= MOST_ATTEMPTS:
+            raise ConfigurationError(
+                f"max_attempts must be at least 1 and at most {MOST_ATTEMPTS:,}, not {self.max_attempts:,}; "
+                "to wait for something, raise Snooze, which spends no attempt"
+            )
         if not (0 <= self.first_delay_s <= self.max_delay_s < math.inf and 1 <= self.factor < math.inf):
             raise ConfigurationError(
                 "a retry policy needs finite numbers with 0 <= first_delay_s <= max_delay_s and factor >= 1"
             )
+        if not 0 <= self.max_retry_after_s <= LONGEST_S:
+            raise ConfigurationError(f"max_retry_after_s must be 0 to {LONGEST_S:g}")
+        self._refuse_endless()
+        for kind, policy in self.on.items():
+            _check_rule(kind, policy)
+
+    def _refuse_endless(self) -> None:
+        if not self.first_delay_s and self.max_attempts > MOST_ATTEMPTS_AT_ONCE:
+            raise ConfigurationError(
+                f"max_attempts={self.max_attempts} with first_delay_s=0 is a busy loop; give a delay, or at "
+                f"most {MOST_ATTEMPTS_AT_ONCE} attempts"
+            )
+        total_s = sum(self._bound_s(attempt) for attempt in range(1, self.max_attempts))
+        if total_s > LONGEST_S:
+            raise ConfigurationError(
+                f"max_attempts={self.max_attempts} with max_delay_s={self.max_delay_s:g} may take "
+                f"{total_s / 86_400:,.0f} days; lower one of them, a year is the most"
+            )
+
+    def for_error(self, error: BaseException) -> RetryPolicy:
+        """The policy that counts for an error: of its class or its nearest base in `on`, else this one."""
+        if self.on:
+            for kind in type(error).__mro__:
+                if kind in self.on:
+                    return self.on[kind]
+        return self
 
     def allows(self, error: BaseException, attempt: int) -> bool:
         """Whether ``error`` at ``attempt`` (counted from 1) is followed by another attempt."""
-        return attempt < self.max_attempts and self.is_passing(error)
+        policy = self.for_error(error)
+        return attempt < policy.max_attempts and (policy is not self or self.is_passing(error))
 
     def is_passing(self, error: BaseException) -> bool:
         """Whether the same attempt might succeed later."""
@@ -43,15 +93,31 @@ class RetryPolicy:
             return True
         if isinstance(error, NoobleError):
             return error.retryable
-        return isinstance(error, ConnectionError | TimeoutError)
+        of_http = http_may_pass(error)
+        return isinstance(error, ConnectionError | TimeoutError) if of_http is None else of_http
 
-    def delay_s(self, attempt: int) -> float:
-        """Seconds to wait after a failed ``attempt``."""
+    def delay_s(self, attempt: int, error: BaseException | None = None, now_ms: int = 0) -> float:
+        """Seconds to wait after a failed ``attempt``; no less than ``error`` asks for."""
+        policy = self if error is None else self.for_error(error)
+        bound = policy._bound_s(attempt)
+        delay_s = random.uniform(bound / 2, bound)
+        asked_s = None if error is None else retry_after_s(error, now_ms)
+        return delay_s if asked_s is None else max(delay_s, min(asked_s, policy.max_retry_after_s))
+
+    def _bound_s(self, attempt: int) -> float:
         try:
-            bound = min(self.first_delay_s * self.factor ** (attempt - 1), self.max_delay_s)
+            return min(self.first_delay_s * self.factor ** (attempt - 1), self.max_delay_s)
         except OverflowError:  # more than any float
-            bound = self.max_delay_s if self.first_delay_s else 0.0
-        return random.uniform(bound / 2, bound)
+            return self.max_delay_s if self.first_delay_s else 0.0
+
+
+def _check_rule(kind: object, policy: object) -> None:
+    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+        raise ConfigurationError(f"on={{{kind!r}: …}}: {kind!r} is no exception type")
+    if not isinstance(policy, RetryPolicy):
+        raise ConfigurationError(f"on={{{kind.__name__}: …}} needs a RetryPolicy, not {policy!r}")
+    if policy.on:
+        raise ConfigurationError(f"on={{{kind.__name__}: …}}: the policy of an exception type has no `on`")
 
 
 NO_RETRY = RetryPolicy(max_attempts=1)

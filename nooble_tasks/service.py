@@ -23,6 +23,7 @@ from .errors import ConfigurationError, InvalidAction, UnknownAction
 from .ids import check_action_type
 from .logs import get_logger
 from .retry import RetryPolicy
+from .retry_budget import RetryBudget
 from .settings import CommonAppSettings
 
 Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
@@ -109,6 +110,7 @@ class BaseService:
 
     settings_class: ClassVar[type[CommonAppSettings]] = CommonAppSettings
     retry_policy: ClassVar[RetryPolicy] = RetryPolicy()
+    retry_budget: ClassVar[RetryBudget | None] = RetryBudget()
     _handlers: ClassVar[dict[str, Handler]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
