@@ -35,10 +35,11 @@ class ActionNotFound(NoobleError):
     ) -> None:
         where = ", ".join(domains) or "any domain: none has been served on this server yet"
         like = ", ".join(repr(name) for name in near)
+        end = f"; did you mean {like}?" if like else "."
         minutes = f"{known_for_s / 60:g} to {2 * known_for_s / 60:g} minutes"
         super().__init__(
-            f"no action {shorten(action_id)} is known in {where}{f'; did you mean {like}?' if like else ''}. "
-            f"An id is known while its action is alive and for {minutes} after its end, and for as long as "
-            "the newest outcomes of its domain tell of it",
+            f"no action {shorten(action_id)} is known in {where}{end} An id is known while its action is "
+            f"alive and for {minutes} after its end, and for as long as the newest outcomes of its domain "
+            "tell of it",
             details={"action_id": action_id},
         )

@@ -21,6 +21,11 @@ def moment(at_ms: int) -> str:
     return f"{datetime.fromtimestamp(-(-at_ms // 1000), UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
+def past(at_ms: int) -> str:
+    """The same of what has been, to the second that it was in."""
+    return moment(at_ms - at_ms % 1_000)
+
+
 def span(milliseconds: int) -> str:
     """``40 ms``, ``1.2 s``, ``35 s``, ``3 min``, ``5 h``, ``12 days``."""
     if milliseconds < 1_000:

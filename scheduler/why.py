@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from .engine import Engine
+from .model import State
 from .why_causes import explain
-from .why_facts import gather, history_of
+from .why_facts import gather, history_of, reason_of
 from .why_model import Binding, Cause, Why
+from .why_told import tell
 
 _IDS_LOOKED_AT = 10_000
 
@@ -28,7 +30,10 @@ async def why(engine: Engine, domain: str, action_id: str, *, look_back: bool = 
         return None
     begun = facts is None or facts.ended or facts.attempts or facts.due_ms
     history = await history_of(engine, domain, action_id) if begun else []
-    return explain(facts, history, domain, action_id, engine.clock.now_ms())
+    known = explain(facts, history, domain, action_id, engine.clock.now_ms())
+    if known is not None and known.state is State.DEAD and known.tenant_id:
+        known = known._replace(reason=await reason_of(engine, domain, known.tenant_id, action_id))
+    return known and known._replace(sentence=tell(known, facts))
 
 
 async def find(engine: Engine, domains: Sequence[str], action_id: str) -> list[Why]:

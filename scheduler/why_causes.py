@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from .fairness import ONE_START
 from .inspect import OutcomeEvent
 from .model import State
-from .spoken import counted, moment
+from .spoken import counted, moment, past
 from .why_facts import Facts, TierLine
 from .why_model import Binding, Cause, Why
-from .why_told import tell
 
 
 def explain(
@@ -34,9 +33,9 @@ def explain(
         deadline_ms=facts.deadline_ms,
         attempt=facts.attempts,
         history=tuple(history),
+        errors=facts.errors,
     )
-    known = _running(known, facts) if facts.owner else _waiting(known, facts)
-    return known._replace(sentence=tell(known, facts))
+    return _running(known, facts) if facts.owner else _waiting(known, facts)
 
 
 def _state(facts: Facts) -> State:
@@ -63,13 +62,13 @@ def _ended(
             attempt=last.attempt,
             started_ms=last.claimed_ms,
         )
-    return known._replace(sentence=tell(known, facts))
+    return known
 
 
 def _running(known: Why, facts: Facts) -> Why:
     causes: tuple[Binding, ...] = ()
     if facts.lease_until_ms < facts.now_ms:
-        text = f"the lease of its worker {facts.owner} ended at {moment(facts.lease_until_ms)}"
+        text = f"the lease of its worker {facts.owner} ended at {past(facts.lease_until_ms)}"
         causes = (Binding(Cause.LEASE_ENDED, text, facts.lease_until_ms),)
     return known._replace(
         worker=facts.owner,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 from . import scripts
+from .attempts import AttemptError, read_attempts
+from .dead_letters import DeadLetters, LetterFilter
 from .engine import Engine
 from .inspect import OutcomeEvent, parse_event
 from .usage import LimitStatus, period_args
@@ -15,6 +18,7 @@ _COUNTED_AT_ONCE = 1_000
 _COUNTED_AT_MOST = 100_000
 _EVENTS_AT_ONCE = 500
 _EVENTS_AT_MOST = 20_000
+_PAGES_AT_MOST = 20
 
 
 class TierLine(NamedTuple):
@@ -33,7 +37,7 @@ class Facts(NamedTuple):
     ``attempts`` have been handed out. ``held``: the tenant is, until ``held_until_ms`` (None: until one of
     its actions ends). ``tiers`` are those of the published policy, best first; ``tier_at`` is its own among
     them, None when the policy does not have it. ``allowed_at_ms``: when limits would let it start, and
-    ``allowed_by``: the one that it waits for last.
+    ``allowed_by``: the one that it waits for last. ``errors``: of its failed attempts, newest first.
     """
 
     now_ms: int
@@ -70,6 +74,7 @@ class Facts(NamedTuple):
     allowed_at_ms: int | None = None
     allowed_exact: bool = True
     allowed_by: str = ""
+    errors: tuple[AttemptError, ...] = ()
 
 
 async def gather(engine: Engine, domain: str, action_id: str) -> Facts | None:
@@ -137,6 +142,7 @@ def _read(raw: dict[str, Any], now_ms: int) -> Facts:
         allowed_at_ms=int(raw["allowed_at"]) if "allowed_at" in raw else None,
         allowed_exact=raw.get("allowed_exact", 1) == 1,
         allowed_by=raw.get("allowed_by", ""),
+        errors=tuple(reversed(read_attempts(raw.get("failed", "").encode()))),
     )
 
 
@@ -157,3 +163,17 @@ async def history_of(engine: Engine, domain: str, action_id: str) -> list[Outcom
         found += [event for event in events if isinstance(event, OutcomeEvent)]
         before, looked_at = f"({reached}" if reached else "", looked_at + _EVENTS_AT_ONCE
     return found
+
+
+async def reason_of(engine: Engine, domain: str, tenant_id: str, action_id: str) -> str:
+    """Why an action is dead, as the newest of its tenant's letters say; empty when they do not."""
+    pages = DeadLetters(engine).pages(domain, LetterFilter(tenant_id, action_id))
+    looked_at = 0
+    async with aclosing(pages):  # type: ignore[type-var]  # it is a generator
+        async for page in pages:
+            for letter in page:
+                return letter.reason
+            looked_at += 1
+            if looked_at >= _PAGES_AT_MOST:
+                break
+    return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from .attempts import AttemptError
 from .inspect import OutcomeEvent
 from .model import State
 
@@ -45,7 +46,8 @@ class Why(NamedTuple):
     at first. ``earliest_start_ms``: what schedules and limits allow, slots being free; None when that is not
     known, and not before that moment when ``earliest_exact`` is False. ``attempt`` is the one that runs, else
     how many have been spent. ``worker``, ``started_ms`` and ``lease_until_ms``: of a running one.
-    ``history``: attempts that have ended, as far as the event stream remembers, newest first.
+    ``history``: attempts that have ended, as far as the event stream remembers, ``errors``: those that failed
+    of one that is alive, newest first both. ``reason``: why a dead one is.
     """
 
     action_id: str
@@ -71,3 +73,5 @@ class Why(NamedTuple):
     started_ms: int = 0
     lease_until_ms: int = 0
     history: tuple[OutcomeEvent, ...] = ()
+    errors: tuple[AttemptError, ...] = ()
+    reason: str = ""

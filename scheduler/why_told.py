@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from .model import State
-from .spoken import counted, moment, nth, span
+from .spoken import counted, moment, nth, past, span
 from .why_facts import Facts
 from .why_model import Binding, Cause, Why
+
+_ERROR_SHOWN = 160
 
 
 def tell(known: Why, facts: Facts | None) -> str:
@@ -41,11 +43,13 @@ def _ended(known: Why) -> str:
     last = next((event for event in known.history if event.outcome == known.state.value), None)
     if last is None:
         return f"{known.action_id} {what}; nothing more is remembered of it."
-    text = f"{known.action_id} {what} at {moment(last.at_ms)}, {span(known.at_ms - last.at_ms)} ago"
+    text = f"{known.action_id} {what} at {past(last.at_ms)}, {span(known.at_ms - last.at_ms)} ago"
     if last.claimed_ms and known.state is not State.EXPIRED:
         text += f"; it waited {span(last.queue_time_ms)} and ran {span(last.run_time_us // 1_000)}"
         text += f" (attempt {last.attempt})"
-    return f"{text}. Its dead letter says why." if known.state is State.DEAD else f"{text}."
+    if known.state is State.DEAD:
+        text += f": {_brief(known.reason)}" if known.reason else ""
+    return text + "."
 
 
 def _waiting(known: Why, facts: Facts) -> str:
@@ -84,7 +88,14 @@ def _ended_before(known: Why) -> str:
     if last is not None and last.outcome == "snoozed":
         return "was put off by its handler"
     ago = f" {span(known.at_ms - last.at_ms)} ago" if last is not None else ""
-    return f"failed{ago} (attempt {known.attempt})"
+    because = f": {_brief(known.errors[0].error)}" if known.errors and known.errors[0].error else ""
+    return f"failed{ago} (attempt {known.attempt}{because})"
+
+
+def _brief(text: str) -> str:
+    """The beginning of somebody's error text, on one line, nothing in it that a terminal obeys."""
+    plain = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return plain if len(plain) <= _ERROR_SHOWN else plain[: _ERROR_SHOWN - 1] + "…"
 
 
 def _then(known: Why, at_ms: int) -> str:

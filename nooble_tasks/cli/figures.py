@@ -49,7 +49,7 @@ def bytes_of(number: int) -> str:
 
 
 def moment(at_ms: int) -> str:
-    """A moment in UTC, to the second: 2030-01-31 09:00:00Z."""
+    """A moment to come in UTC, up to the next second, so that it is not too early: 2030-01-31 09:00:00Z."""
     from datetime import UTC, datetime
 
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+    return f"{datetime.fromtimestamp(-(-at_ms // 1000), UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -52,34 +52,28 @@ async def _look(action_id: str, domain: str | None) -> Why:
 def _show(found: Why) -> None:
     from rich.table import Table
 
+    from nooble_tasks.logs import escape
+
     console = out()
-    console.print(found.sentence + "\n", style="bold")
+    console.print(escape(found.sentence) + "\n", style="bold")
     rows = Table.grid(padding=(0, 2, 0, 0))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column(overflow="fold")
     for name, text in _rows(found):
-        rows.add_row(name, text)
+        rows.add_row(name, escape(text))
     console.print(rows)
 
 
 def _rows(found: Why) -> Iterator[tuple[str, str]]:
-    from .figures import duration, moment
-
     def when(at_ms: int) -> str:
-        away = at_ms - found.at_ms
-        return f"{moment(at_ms)} ({f'in {duration(away)}' if away > 0 else f'{duration(-away)} ago'})"
+        return _when(at_ms, found.at_ms)
 
     yield "action", f"{found.action_type or '?'} of {found.tenant_id or '?'}, tier {found.tier or '?'}"
     yield "domain, state", f"{found.domain}, {found.state.value}"
     if found.enqueued_ms and not found.due_ms:
         yield "ready since", when(found.enqueued_ms)
     if found.ahead is not None:
-        least = "" if found.ahead_exact else "at least "
-        yield (
-            "before it",
-            f"{least}{found.ahead:,} of its tenant"
-            + (f", about {found.starts_ahead:,} starts in all" if found.starts_ahead is not None else ""),
-        )
+        yield "before it", _before(found)
     for binding in found.causes:
         until = f", until {when(binding.until_ms)}" if binding.until_ms else ""
         yield binding.cause.value.replace("_", " "), f"{binding.text}{until}"
@@ -94,12 +88,40 @@ def _rows(found: Why) -> Iterator[tuple[str, str]]:
         yield "deadline", when(found.deadline_ms)
     if found.unique_key:
         yield "unique key", f"{found.unique_key}: it keeps others with this key out until it ends"
+    yield from _attempts(found)
+
+
+def _attempts(found: Why) -> Iterator[tuple[str, str]]:
+    from .figures import duration
+
+    if found.reason:
+        yield "reason", found.reason
+    for error in found.errors:
+        yield f"error of attempt {error.attempt}", f"{error.error or 'not told'}, on worker {error.worker}"
     for event in found.history:
-        text = f"{event.outcome} {when(event.at_ms)}"
+        text = f"{event.outcome} {_when(event.at_ms, found.at_ms)}"
         yield f"attempt {event.attempt}", f"{text}, ran {duration(event.run_time_us / 1_000)}"
+
+
+def _before(found: Why) -> str:
+    own = f"{found.ahead:,}" if found.ahead else "nothing"
+    least = "" if found.ahead_exact else "at least "
+    starts = f", about {found.starts_ahead:,} starts in all" if found.starts_ahead else ""
+    return f"{least}{own} of its tenant{starts}"
+
+
+def _when(at_ms: int, now_ms: int) -> str:
+    from .figures import duration, moment
+
+    away = at_ms - now_ms
+    if away > 0:
+        return f"{moment(at_ms)} (in {duration(away)})"
+    return f"{moment(at_ms - at_ms % 1_000)} ({duration(-away)} ago)"
 
 
 def _to_dict(found: Why) -> dict[str, Any]:
     causes = [{**binding._asdict(), "cause": binding.cause.value} for binding in found.causes]
     history = [event._asdict() for event in found.history]
-    return {**found._asdict(), "state": found.state.value, "causes": causes, "history": history}
+    errors = [error._asdict() for error in found.errors]
+    more = {"state": found.state.value, "causes": causes, "history": history, "errors": errors}
+    return {**found._asdict(), **more}

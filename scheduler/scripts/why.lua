@@ -7,6 +7,7 @@
 -- @include running
 -- @include outlook
 -- @include place
+-- @include attempts
 -- REPLY: {'ok', facts as JSON}; scheduler/why_facts.py names them. Or {'periods', name*}: call again with these
 
 local COUNTED = 1000 -- entries of its line that one call looks at; `place` goes on
@@ -32,6 +33,7 @@ local key = domain_tag .. stream
 local tenant, tier_name = split_stream(stream)
 facts.stream, facts.now_ms = stream, now_ms
 facts.due_ms = tonumber(redis.call('ZSCORE', scheduled_key, id) or nil)
+facts.failed = attempt_lines(redis.call('HGET', attempts_key, id) or nil)
 
 -- Its header, and what its group knows of it.
 if entry == '-' then

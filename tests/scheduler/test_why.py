@@ -59,7 +59,11 @@ async def test_a_running_one(world: World) -> None:
             "acme-0 completed at 2025-06-15 15:06:42Z, 1.0 s ago; it waited 0 ms and ran 1.5 s",
         ),
         (Outcome.CANCELLED, "acme-0 was cancelled at 2025-06-15 15:06:42Z"),
-        (Outcome.DEAD, "acme-0 failed for good at 2025-06-15 15:06:42Z"),
+        (
+            Outcome.DEAD,
+            "acme-0 failed for good at 2025-06-15 15:06:42Z, 1.0 s ago; it waited 0 ms and ran 1.5 s "
+            "(attempt 1): gone.",
+        ),
         (Outcome.EXPIRED, "acme-0 expired: its deadline passed before it could start at"),
     ],
 )
@@ -68,7 +72,9 @@ async def test_the_ends(world: World, outcome: Outcome, sentence: str) -> None:
     await world.enqueue(new("acme-0"))
     [claimed] = (await world.claim()).actions
     world.clock.advance(2_000)
-    await world.engine.finish(world.domain, "w1", [Finish(claimed, outcome, run_time_us=1_500_000)])
+    await world.engine.finish(
+        world.domain, "w1", [Finish(claimed, outcome, run_time_us=1_500_000, reason="gone")]
+    )
     world.clock.advance(1_000)
     told = await looked(world, "acme-0")
     assert told.state is State(outcome.value)
@@ -90,6 +96,10 @@ async def test_every_attempt_is_told(world: World) -> None:
     await failed(world)
     world.clock.advance(8_000)
     [claimed] = (await world.claim()).actions
+    again = await looked(world, "acme-0")
+    assert [(error.attempt, error.worker, error.error[:10]) for error in again.errors] == [
+        (1, "w1", "ValueError")
+    ]
     await world.finish(claimed)
     told = await looked(world, "acme-0")
     assert [(event.attempt, event.outcome) for event in told.history] == [(2, "completed"), (1, "retry")]

@@ -79,7 +79,8 @@ async def failed(world: World, outcome: Outcome = Outcome.RETRY) -> None:
     await world.enqueue(new("acme-0"))
     [claimed] = (await world.claim()).actions
     world.clock.advance(2_000)
-    await world.finish(claimed, outcome=outcome, due_ms=NOW + 10_000)
+    reason = "ValueError: no\x1b[31m such thing\nin line 2"
+    await world.finish(claimed, outcome=outcome, due_ms=NOW + 10_000, reason=reason)
 
 
 async def put_off(world: World) -> None:
@@ -195,7 +196,7 @@ CASES = {
     ),
     "retry": Case(
         failed, "acme-0", State.SCHEDULED, [C.RETRY], None, NOW + 10_000,
-        "acme-0 failed 0 ms ago (attempt 1) and is due again at 2025-06-15 15:06:50Z, in 8.0 s.",
+        "acme-0 failed 0 ms ago (attempt 1: ValueError: no [31m such thing in line 2) and is due again at 2025-06-15 15:06:50Z, in 8.0 s.",
     ),
     "snoozed": Case(
         put_off, "acme-0", State.SCHEDULED, [C.RETRY], None, NOW + 10_000,
