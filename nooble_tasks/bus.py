@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from ._engine import Clock, Engine, Keys, PoisonRule, Policy, PolicyStore, Retention, ServerClock
 from .endings import closing_poisoned
+from .multiplexed import Multiplexed, multiplexed
 from .queue_manager import QueueManager
 from .replies import ReplyListener
 from .settings import CommonAppSettings
@@ -38,8 +39,9 @@ class Bus:
         self.settings = settings
         self.keys = Keys(settings.key_prefix, cluster=settings.redis_cluster)
         self.clock: Clock = clock or ServerClock()
+        self._scripts = multiplexed(redis)
         self.engine = Engine(
-            redis,
+            self._scripts,
             policy=policy or load_policy(settings),
             clock=self.clock,
             keys=self.keys,
@@ -105,6 +107,8 @@ class Bus:
     async def close(self) -> None:
         """Stop waiting for responses; the Redis client stays open, it is its owner's."""
         await self.replies.close()
+        if isinstance(self._scripts, Multiplexed):
+            await self._scripts.disconnect()
         if _buses.get(self.redis) is self:
             del _buses[self.redis]
 

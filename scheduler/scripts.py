@@ -138,10 +138,7 @@ async def run(redis: Any, script: Script, root: str, args: Sequence[Any]) -> Any
 
 async def run_together(redis: Any, calls: Sequence[tuple[Script, str, Sequence[Any]]]) -> list[Any]:
     """Run several scripts in one network round trip, in order; raises for the first that failed."""
-    pipeline = redis.pipeline(transaction=False)
-    for script, root, args in calls:
-        pipeline.execute_command(*script.command(root, args))
-    replies: list[Any] = await pipeline.execute(raise_on_error=False)
+    replies = await _execute_together(redis, [script.command(root, args) for script, root, args in calls])
     for index, reply in enumerate(replies):
         if isinstance(reply, NoScriptError):
             script, root, args = calls[index]
@@ -150,6 +147,18 @@ async def run_together(redis: Any, calls: Sequence[tuple[Script, str, Sequence[A
             raise _explained(calls[index][0], reply) from reply
         elif isinstance(reply, Exception):
             raise reply
+    return replies
+
+
+async def _execute_together(redis: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
+    replies: list[Any]
+    if hasattr(redis, "execute_together"):  # a client that has something better than a pipeline
+        replies = await redis.execute_together(commands)
+    else:
+        pipeline = redis.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        replies = await pipeline.execute(raise_on_error=False)
     return replies
 
 

@@ -1,0 +1,198 @@
+"""One connection for all scripts of a process, however many tasks call them.
+
+redis-py lends a connection to one task at a time and guards every step of a call with a timeout of its own;
+for a queue, whose calls are short and many, that costs more than the calls themselves (`benchmarks/`). Redis
+answers in the order it was asked, so tasks can share a connection: requests are written as they come, each
+reply goes to the request that has waited longest. Connecting, signing in, TLS and Sentinel stay with
+redis-py: the connection is one of the client's own pool, held as long as it works.
+
+Needs hiredis (extra `speed`); without it, and on a Cluster, scripts go through redis-py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+try:
+    import hiredis
+    from redis._parsers.base import BaseParser
+except ImportError:
+    hiredis = None  # type: ignore[assignment]
+
+_NEEDED_CONNECTIONS = 4
+_NOTHING = False  # what the parser says when there is no whole reply
+
+Command = Sequence[Any]
+
+
+def multiplexed(redis: Any) -> Any:
+    """``redis`` with its scripts on a shared connection; ``redis`` itself where that cannot be."""
+    pool = getattr(redis, "connection_pool", None)
+    possible = (
+        hiredis is not None
+        and isinstance(redis, Redis)
+        and pool is not None
+        and pool.max_connections >= _NEEDED_CONNECTIONS
+        and not pool.connection_kwargs.get("decode_responses")
+        and pool.connection_kwargs.get("protocol") in (None, 2, "2")
+    )
+    return Multiplexed(redis) if possible else redis
+
+
+class Multiplexed:
+    """A client whose ``execute_command`` and ``execute_together`` share one connection.
+
+    Raises what redis-py raises. A call that is cancelled leaves the connection as it is: its reply is thrown
+    away when it comes. A reply later than the client's ``socket_timeout`` breaks the connection, and every
+    call that waits on it ends with TimeoutError. All else is the given client's.
+    """
+
+    def __init__(self, redis: Any) -> None:
+        self._redis = redis
+        self._timeout_s: float | None = redis.connection_pool.connection_kwargs.get("socket_timeout")
+        self._line: _Line | None = None
+        self._connection: Any = None
+        self._connecting = asyncio.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._redis, name)
+
+    async def execute_command(self, *command: Any) -> Any:
+        """One command; raises its error."""
+        line = self._line
+        if line is None or line.broken:
+            line = await self._connect()
+        reply = await line.ask(command)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def execute_together(self, commands: Sequence[Command]) -> list[Any]:
+        """Several commands in one write; replies in order, errors among them as values."""
+        line = self._line
+        if line is None or line.broken:
+            line = await self._connect()
+        return await asyncio.gather(*[line.ask(command) for command in commands])
+
+    async def disconnect(self) -> None:
+        """Close the shared connection; the next call opens one."""
+        async with self._connecting:
+            await self._give_back()
+
+    async def _connect(self) -> _Line:
+        async with self._connecting:
+            if self._line is not None and not self._line.broken:
+                return self._line
+            await self._give_back()
+            self._connection = await _from_pool(self._redis.connection_pool)
+            self._line = _Line(self._connection._writer.transport, self._timeout_s)
+            return self._line
+
+    async def _give_back(self) -> None:
+        """The pool gets its connection back, closed."""
+        connection, self._connection, self._line = self._connection, None, None
+        if connection is None:
+            return
+        try:
+            await connection.disconnect()
+        except (RedisError, OSError):
+            pass
+        finally:
+            try:
+                await self._redis.connection_pool.release(connection)
+            except KeyError:  # the pool has been reset meanwhile and knows nothing of it
+                pass
+
+
+async def _from_pool(pool: Any) -> Any:
+    if "command_name" in inspect.signature(pool.get_connection).parameters and _needs_a_name(pool):
+        return await pool.get_connection("_")
+    return await pool.get_connection()
+
+
+def _needs_a_name(pool: Any) -> bool:  # redis-py 5.2
+    parameter = inspect.signature(pool.get_connection).parameters["command_name"]
+    return parameter.default is inspect.Parameter.empty
+
+
+class _Line(asyncio.Protocol):
+    """A connected transport, taken over from redis-py's own protocol, and who waits for replies on it."""
+
+    def __init__(self, transport: Any, timeout_s: float | None) -> None:
+        self.broken = False
+        self._transport = transport
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._parser = hiredis.Reader(protocolError=InvalidResponse, replyError=BaseParser.parse_error)
+        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._watch: asyncio.TimerHandle | None = None
+        self._predecessor = transport.get_protocol()
+        transport.set_protocol(self)
+
+    def ask(self, command: Command) -> asyncio.Future[Any]:
+        """Write a command; the future of its reply, an exception of the server's included as a value."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if self.broken:
+            future.set_exception(RedisConnectionError("the connection was closed"))
+            return future
+        request = hiredis.pack_command(tuple(command))
+        self._waiting.append((future, self._loop.time()))
+        if self._watch is None and self._timeout_s is not None:
+            self._watch = self._loop.call_later(self._timeout_s, self._look_for_overdue)
+        self._transport.write(request)
+        return future
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed(data)
+        try:
+            while (reply := self._parser.gets()) is not _NOTHING:
+                future, _ = self._waiting.popleft()
+                if not future.done():
+                    future.set_result(reply)
+        except (RedisError, IndexError) as error:
+            self._break(RedisConnectionError(f"the server said what nobody asked for: {error}"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._break(RedisConnectionError(f"Connection closed by server: {error or 'end of file'}"))
+        self._predecessor.connection_lost(error)  # redis-py waits for it when it closes
+
+    def eof_received(self) -> None:
+        return None  # so the transport closes itself
+
+    def pause_writing(self) -> None:
+        """The number of calls at once is bounded elsewhere; what they write fits into memory."""
+
+    def resume_writing(self) -> None:
+        """See `pause_writing`."""
+
+    def _look_for_overdue(self) -> None:
+        self._watch = None
+        if not self._waiting or self._timeout_s is None:
+            return
+        left_s = self._waiting[0][1] + self._timeout_s - self._loop.time()
+        if left_s > 0:
+            self._watch = self._loop.call_later(left_s, self._look_for_overdue)
+        else:
+            self._break(RedisTimeoutError(f"no reply within {self._timeout_s:g} s"))
+
+    def _break(self, error: Exception) -> None:
+        if self.broken:
+            return
+        self.broken = True
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        waiting, self._waiting = self._waiting, deque()
+        for future, _ in waiting:
+            if not future.done():
+                future.set_exception(error)
+        self._transport.abort()

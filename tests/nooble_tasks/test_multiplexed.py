@@ -1,0 +1,136 @@
+"""The shared connection: replies reach who asked, however calls are cancelled, late or cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from nooble_tasks import multiplexed as module
+from nooble_tasks.multiplexed import Multiplexed, multiplexed
+from tests.nooble_tasks.support import connect
+
+pytest.importorskip("hiredis")
+
+
+@pytest.fixture
+async def shared(redis: Redis) -> AsyncIterator[Multiplexed]:
+    client = multiplexed(redis)
+    assert isinstance(client, Multiplexed)
+    yield client
+    await client.disconnect()
+
+
+async def clients_of(redis: Redis) -> int:
+    return len(await redis.client_list())
+
+
+async def test_a_thousand_tasks_on_one_connection_each_get_their_own_reply(
+    shared: Multiplexed, redis: Redis
+) -> None:
+    before = await clients_of(redis)
+    replies = await asyncio.gather(*(shared.execute_command("ECHO", f"{n}") for n in range(1_000)))
+    assert replies == [str(n).encode() for n in range(1_000)]
+    assert await clients_of(redis) == before + 1
+
+
+async def test_several_commands_together_with_errors_as_values(shared: Multiplexed) -> None:
+    ping, error, echo = await shared.execute_together([("PING",), ("EVALSHA", "0" * 40, 0), ("ECHO", 1.5)])
+    assert (ping, echo) == (b"PONG", b"1.5")
+    assert isinstance(error, NoScriptError)
+
+
+async def test_an_error_reply_is_raised_and_the_next_call_works(shared: Multiplexed) -> None:
+    with pytest.raises(ResponseError, match="unknown command"):
+        await shared.execute_command("NONSENSE")
+    assert await shared.execute_command("PING") == b"PONG"
+
+
+async def test_cancelled_calls_spoil_nothing(shared: Multiplexed) -> None:
+    """The reply of a call nobody waits for any more is thrown away, not given to the next."""
+    for _ in range(50):
+        calls = [asyncio.create_task(shared.execute_command("ECHO", f"{n}")) for n in range(20)]
+        await asyncio.sleep(0)
+        for call in calls[::2]:
+            call.cancel()
+        replies = await asyncio.gather(*calls, return_exceptions=True)
+        assert replies[1::2] == [str(n).encode() for n in range(1, 20, 2)]
+
+
+async def test_a_killed_connection_fails_who_waits_and_is_made_again(
+    shared: Multiplexed, redis: Redis
+) -> None:
+    await shared.execute_command("PING")
+    waiting = asyncio.create_task(shared.execute_command("BLPOP", "nothing", 0))
+    own = await find(redis, "blpop")
+    await redis.client_kill_filter(_id=own)
+    with pytest.raises(RedisConnectionError):
+        await waiting
+    assert await shared.execute_command("PING") == b"PONG"
+
+
+async def test_a_reply_that_is_overdue_breaks_the_connection(redis_url: str) -> None:
+    redis = connect(redis_url)
+    redis.connection_pool.connection_kwargs["socket_timeout"] = 0.1
+    client = multiplexed(redis)
+    late, behind = (
+        asyncio.create_task(client.execute_command(*command)) for command in (("BLPOP", "x", 0), ("PING",))
+    )
+    for call in (late, behind):
+        with pytest.raises(RedisTimeoutError, match=r"no reply within 0\.1 s"):
+            await call
+    assert await client.execute_command("PING") == b"PONG"
+    await client.disconnect()
+    await redis.aclose()
+
+
+async def test_closing_the_client_closes_the_shared_connection_too(redis_url: str) -> None:
+    redis = connect(redis_url)
+    client = multiplexed(redis)
+    await client.execute_command("PING")
+    await redis.aclose()  # the watch on leaked connections sees to the rest
+    await client.disconnect()
+
+
+async def test_it_can_be_used_again_after_disconnecting(shared: Multiplexed) -> None:
+    await shared.execute_command("PING")
+    await shared.disconnect()
+    assert await shared.execute_command("PING") == b"PONG"
+
+
+async def test_everything_else_is_the_clients(shared: Multiplexed, redis: Redis) -> None:
+    await redis.set("a", 1)
+    assert await shared.get("a") == b"1"
+
+
+@pytest.mark.parametrize(
+    "options", [{"decode_responses": True}, {"max_connections": 2}, {"protocol": 3}], ids=str
+)
+async def test_clients_it_cannot_share_are_left_as_they_are(redis_url: str, options: dict[str, Any]) -> None:
+    client = Redis.from_url(redis_url, **options)
+    assert multiplexed(client) is client
+    await client.aclose()
+
+
+async def test_without_hiredis_the_client_is_left_as_it_is(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "hiredis", None)
+    assert multiplexed(redis) is redis
+    assert multiplexed(object()) is not None
+
+
+async def find(redis: Redis, command: str) -> str:
+    """The id of the connection that waits in ``command``."""
+    async with asyncio.timeout(5):
+        while True:
+            for each in await redis.client_list():
+                if each["cmd"] == command:
+                    return str(each["id"])
+            await asyncio.sleep(0)
