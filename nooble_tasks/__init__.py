@@ -41,11 +41,19 @@ from ._engine import (
 )
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
+from .cancel_token import CancelToken, current_cancel_token
 from .client import BaseRedisClient
 from .context import ExecutionContext, current_context, use_context
 from .dead_letters import DeadLetters, LetterQuery, LetterReport
 from .default_client import close_default_client, enqueue_action, get_default_client
-from .delivery_errors import NotReplicated, ServerRefused, UnknownLetter, WorkerDied
+from .delivery_errors import (
+    HandlerProcessDied,
+    NotReplicated,
+    ServerRefused,
+    UnknownLetter,
+    WorkerDied,
+    WorkerStopping,
+)
 from .error_detail import ErrorDetail
 from .error_handling import setup_error_handling
 from .error_mapping import detail_from_exception, error_from_detail
@@ -111,6 +119,7 @@ __all__ = [
     "BaseWorker",
     "Binding",
     "Bus",
+    "CancelToken",
     "Cause",
     "CommonAppSettings",
     "ConfigurationError",
@@ -122,6 +131,7 @@ __all__ = [
     "DryRun",
     "ErrorDetail",
     "ExecutionContext",
+    "HandlerProcessDied",
     "HandlerSignal",
     "Inspector",
     "InvalidAction",
@@ -183,6 +193,7 @@ __all__ = [
     "UnknownVersionError",
     "Why",
     "WorkerDied",
+    "WorkerStopping",
     "__version__",
     "check_action_id",
     "check_domain",
@@ -190,6 +201,7 @@ __all__ = [
     "check_tenant_id",
     "check_tier",
     "close_default_client",
+    "current_cancel_token",
     "current_context",
     "detail_from_exception",
     "enqueue_action",

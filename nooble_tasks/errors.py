@@ -24,6 +24,7 @@
     │   ├── NotReplicated         in line, but not confirmed by enough replicas
     │   └── QueueUnavailable
     ├── LeaseLost
+    ├── HandlerProcessDied        (in delivery_errors.py, as is WorkerStopping)
     ├── StateError
     │   ├── MissingTenant
     │   ├── StateModelMismatch

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import partial
 
 from ._engine import Claimed, Finish
+from .delivery_errors import WorkerStopping
+from .errors import ActionCancelled, ActionTimeout, LeaseLost, NoobleError
 from .executor import Executor
 
 _STOPS_PER_S = 10
@@ -91,12 +93,12 @@ class Line:
         task = self._tasks.get(action_id)
         if task is not None and action_id not in self._cancelling:
             self._cancelling.add(action_id)
-            self._cancel(task)
+            self._cancel(task, ActionCancelled(action_id=action_id))
 
     async def interrupt(self) -> None:
         """Stop everything that runs; what had not ended is in ``interrupted`` then."""
         for task in self._tasks.values():
-            self._cancel(task)
+            self._cancel(task, WorkerStopping())
         while self._tasks:  # a handler may take its time to clean up
             await asyncio.wait(list(self._tasks.values()))
             await asyncio.sleep(0)  # let the callbacks of what ended run
@@ -104,7 +106,7 @@ class Line:
     def abandon(self) -> None:
         """Everything here belongs to others now: stop it and forget its outcomes."""
         for task in self._tasks.values():
-            self._cancel(task)
+            self._cancel(task, LeaseLost())
         self._tasks.clear()
         self._cancelling.clear()
         self._overdue.clear()
@@ -128,12 +130,13 @@ class Line:
             task = self._tasks.get(action_id)
             if task is not None and action_id not in self._cancelling:
                 self._overdue.add(action_id)
-                self._cancel(task)
+                self._cancel(task, ActionTimeout("the attempt ran out of time", action_id=action_id))
 
-    def _cancel(self, task: asyncio.Task[Finish]) -> None:
+    def _cancel(self, task: asyncio.Task[Finish], reason: NoobleError) -> None:
+        """Stop an attempt; the handler finds the reason in its CancelledError and its CancelToken."""
         if not task.done():
-            task.cancel()
-            asyncio.get_running_loop().call_later(_INSIST_S, self._cancel, task)
+            task.cancel(reason)
+            asyncio.get_running_loop().call_later(_INSIST_S, self._cancel, task, reason)
 
     def _over(self, claimed: Claimed, limit_s: float, stop_at: int, task: asyncio.Task[Finish]) -> None:
         stops = self._stops.get(stop_at)

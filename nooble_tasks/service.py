@@ -8,97 +8,17 @@ class GreetingService(BaseService):
 
 from __future__ import annotations
 
-import inspect
 import logging
-import typing
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any, ClassVar
 
 from .actions import DomainAction
-from .context import ExecutionContext, current_context
-from .errors import ConfigurationError, InvalidAction, UnknownAction
-from .ids import check_action_type
+from .errors import ConfigurationError, UnknownAction
+from .handlers import Handler, HandlerOptions, handles, make_handler, options_of
 from .logs import get_logger
+from .pools import Pools
 from .retry import RetryPolicy
 from .retry_budget import RetryBudget
 from .settings import CommonAppSettings
-
-Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
-
-_MARK = "__nooble_handles__"
-
-
-@dataclass(frozen=True, slots=True)
-class HandlerOptions:
-    """What `@handles` says about a handler. ``timeout_s``: at most so long, whatever the tier allows."""
-
-    action_type: str
-    timeout_s: float | None = None
-    retry: RetryPolicy | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Handler:
-    """A handler method, ready to be called."""
-
-    options: HandlerOptions
-    method_name: str
-    data_type: TypeAdapter[Any] | None
-    data_parameter: str | None
-    action_parameter: str | None
-    context_parameter: str | None
-
-    async def call(self, service: BaseService, action: DomainAction) -> Any:
-        """Validate the data and run the method."""
-        arguments: dict[str, Any] = {}
-        if self.data_parameter is not None:
-            arguments[self.data_parameter] = self._data(action)
-        if self.action_parameter is not None:
-            arguments[self.action_parameter] = action
-        if self.context_parameter is not None:
-            arguments[self.context_parameter] = current_context()
-        return await getattr(service, self.method_name)(**arguments)
-
-    def _data(self, action: DomainAction) -> Any:
-        if self.data_type is None:
-            return action.data
-        try:
-            return self.data_type.validate_python(action.data)
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(('data', *map(str, item['loc'])))}: {item['msg']}"
-                for item in error.errors(include_url=False, include_input=False)[:5]
-            )
-            raise InvalidAction(
-                f"{action.action_type} does not accept this data: {problems}",
-                details={"problems": problems},
-            ) from None
-
-
-def handles(
-    action_type: str, *, timeout: float | None = None, retry: RetryPolicy | None = None
-) -> Callable[[Method], Method]:
-    """Declare a method the handler of an action type.
-
-    Its parameters are filled by name and annotation: `data` with the validated payload, one annotated
-    DomainAction with the action, one annotated ExecutionContext with the context. `timeout` in seconds.
-    """
-    check_action_type(action_type)
-    if timeout is not None and timeout <= 0:
-        raise ConfigurationError(f"the timeout of {action_type} must be positive, not {timeout}")
-
-    def mark(method: Method) -> Method:
-        if not _is_async(method):
-            raise ConfigurationError(
-                f"the handler of {action_type}, {method.__qualname__}, must be `async def`"
-            )
-        setattr(method, _MARK, HandlerOptions(action_type, timeout, retry))
-        return method
-
-    return mark
 
 
 class BaseService:
@@ -118,13 +38,13 @@ class BaseService:
         handlers = dict(cls._handlers)
         own: set[str] = set()
         for name, member in list(vars(cls).items()):
-            options = getattr(member, _MARK, None)
+            options = options_of(member)
             if options is None:
                 continue
             if options.action_type in own:
                 raise ConfigurationError(f"{cls.__name__} has two handlers of {options.action_type}")
             own.add(options.action_type)
-            handlers[options.action_type] = _handler(cls, name, member, options)
+            handlers[options.action_type] = make_handler(cls, name, member, options)
         cls._handlers = handlers
 
     def __init__(
@@ -138,6 +58,23 @@ class BaseService:
         self.service_redis_client = service_redis_client
         self.direct_redis_conn = direct_redis_conn
         self._logger: logging.Logger = get_logger(app_settings.service_name)
+        self._pools: Pools | None = None
+
+    @property
+    def pools(self) -> Pools:
+        """Where plain functions run: its worker's threads and processes."""
+        if self._pools is None:
+            self._pools = Pools(self.app_settings)
+        return self._pools
+
+    def use_pools(self, pools: Pools) -> None:
+        """Run plain functions there."""
+        self._pools = pools
+
+    @classmethod
+    def has_handlers_in(cls, run_in: str) -> bool:
+        """Whether a handler of this service runs there."""
+        return any(handler.options.run_in == run_in for handler in cls._handlers.values())
 
     async def process_action(self, action: DomainAction) -> Any:
         """Handle one action; what is returned becomes the response's data. Raises UnknownAction."""
@@ -170,37 +107,4 @@ class BaseService:
 
 ActionProcessor = BaseService
 
-
-def _handler(cls: type[BaseService], name: str, method: Any, options: HandlerOptions) -> Handler:
-    """Look at the parameters of a handler method once, when its class is made."""
-    try:
-        hints = typing.get_type_hints(method)
-    except NameError as error:
-        raise ConfigurationError(
-            f"{cls.__name__}.{name}: the annotation {error.name!r} cannot be found when the class is made; "
-            "import it outside of TYPE_CHECKING"
-        ) from error
-    data = action = context = None
-    for parameter in list(inspect.signature(method).parameters.values())[1:]:
-        kind = hints.get(parameter.name)
-        if kind is DomainAction or (kind is None and parameter.name == "action"):
-            action = parameter.name
-        elif kind is not None and _is_context(kind):
-            context = parameter.name
-        elif data is None:
-            data = parameter.name
-        elif parameter.default is inspect.Parameter.empty:
-            raise ConfigurationError(
-                f"{cls.__name__}.{name}: nothing is known to fill the parameter {parameter.name!r} with; a "
-                "handler takes its data, a DomainAction and an ExecutionContext"
-            )
-    data_type = TypeAdapter(hints[data]) if data is not None and hints.get(data, Any) is not Any else None
-    return Handler(options, name, data_type, data, action, context)
-
-
-def _is_async(method: object) -> bool:
-    return inspect.iscoroutinefunction(method)  # apart, or type checkers narrow what they look at
-
-
-def _is_context(kind: Any) -> bool:
-    return kind is ExecutionContext or ExecutionContext in typing.get_args(kind)
+__all__ = ["ActionProcessor", "BaseService", "HandlerOptions", "handles"]

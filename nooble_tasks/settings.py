@@ -85,6 +85,10 @@ class CommonAppSettings(BaseSettings):
 
     lease_s: float = Field(15.0, ge=1, le=3_600, description="a worker silent for so long loses its actions")
     concurrency: int = Field(100, ge=1, le=10_000, description="slots: actions that run at once")
+    handler_threads: int = Field(16, ge=1, le=1_000, description="threads for handlers that are a plain def")
+    handler_processes: int = Field(
+        0, ge=0, le=256, description="processes for handlers with run_in='process'; 0: one per core"
+    )
     drain_timeout_s: float = Field(25.0, ge=0, description="grace for running actions when stopping")
 
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING, ERROR")

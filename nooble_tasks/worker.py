@@ -25,6 +25,7 @@ from .line import Line
 from .logs import get_logger
 from .membership import Membership
 from .orphans import host_and_pid
+from .pools import Pools
 from .service import BaseService
 from .settings import CommonAppSettings
 from .turns import Turns
@@ -65,6 +66,9 @@ class BaseWorker:
         self.concurrency = concurrency or app_settings.concurrency
         self._logger: logging.Logger = get_logger(self.service_name)
         self._services = _by_domain(services)
+        self._pools = Pools(app_settings)
+        for service in services:
+            service.use_pools(self._pools)
         self._event = asyncio.Event()
         self._lines = {domain: self._line(domain, service) for domain, service in self._services.items()}
         name = self.queue_manager.get_consumer_name(self.service_name, consumer_id_suffix or host_and_pid())
@@ -120,6 +124,11 @@ class BaseWorker:
             await self.bus.ready()
             for service in self._services.values():
                 await service.start()
+            await self._pools.warm(
+                type(service).__module__
+                for service in self._services.values()
+                if service.has_handlers_in("process")
+            )
             await self._ensure_consumer_group_exists()
             self._logger.info(
                 "worker %s is ready for %s, %d slots",
@@ -275,6 +284,7 @@ class BaseWorker:
         await self._membership.part()
         for service in self._services.values():
             await service.stop()
+        await self._pools.close()
 
 
 def _by_domain(services: Sequence[BaseService]) -> dict[str, BaseService]:

@@ -150,14 +150,6 @@ def test_a_timeout_must_be_positive(timeout: float) -> None:
         handles("shop.x", timeout=timeout)
 
 
-def test_a_handler_must_be_async() -> None:
-    with pytest.raises(ConfigurationError, match="`async def`"):
-
-        @handles("shop.x")
-        def synchronous(self: Any) -> Any:
-            return None
-
-
 def test_a_malformed_action_type_is_refused() -> None:
     with pytest.raises(InvalidAction, match="shop x"):
         handles("shop x")

@@ -1,0 +1,219 @@
+"""Handlers: what `@handles` declares, what fills their parameters, where they run."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from .actions import DomainAction
+from .cancel_token import CancelToken, enter_token, reason_of_stop
+from .context import ExecutionContext, current_context
+from .errors import ConfigurationError, InvalidAction, shorten
+from .ids import check_action_type
+from .process_child import Call
+from .retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from .service import BaseService
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+RunIn = Literal["loop", "thread", "process"]
+
+MARK = "__nooble_handles__"
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerOptions:
+    """What `@handles` says about a handler. ``timeout_s``: at most so long, whatever the tier allows.
+
+    ``run_in``: the event loop, a thread, or another process.
+    """
+
+    action_type: str
+    timeout_s: float | None = None
+    retry: RetryPolicy | None = None
+    run_in: RunIn = "loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A handler method, ready to be called."""
+
+    options: HandlerOptions
+    method_name: str
+    data_type: TypeAdapter[Any] | None
+    data_parameter: str | None
+    action_parameter: str | None
+    context_parameter: str | None
+    token_parameter: str | None
+
+    async def call(self, service: BaseService, action: DomainAction) -> Any:
+        """Validate the data and run the method, where it is to run."""
+        if self.options.run_in == "process":
+            return await self._call_elsewhere(service, action)
+        arguments: dict[str, Any] = {}
+        if self.data_parameter is not None:
+            arguments[self.data_parameter] = self._data(action.action_type, action.data)
+        if self.action_parameter is not None:
+            arguments[self.action_parameter] = action
+        if self.context_parameter is not None:
+            arguments[self.context_parameter] = current_context()
+        if self.options.run_in == "loop" and self.token_parameter is None:
+            return await getattr(service, self.method_name)(**arguments)
+        return await self._call_with_token(service, arguments)
+
+    async def _call_with_token(self, service: BaseService, arguments: dict[str, Any]) -> Any:
+        token = enter_token()
+        if self.token_parameter is not None:
+            arguments[self.token_parameter] = token
+        method = getattr(service, self.method_name)
+        try:
+            if self.options.run_in == "thread":
+                return await service.pools.threads.run(partial(method, **arguments))
+            return await method(**arguments)
+        except asyncio.CancelledError as stop:
+            token.cancel(reason_of_stop(stop))
+            raise
+
+    async def _call_elsewhere(self, service: BaseService, action: DomainAction) -> Any:
+        self._data(action.action_type, action.data)  # what does not fit need not travel
+        cls = type(service)
+        call = Call(cls.__module__, cls.__qualname__, action.action_type, action.data, current_context())
+        return await service.pools.processes.run(call)
+
+    def call_in_process(self, service: type[BaseService], action_type: str, data: Any) -> Any:
+        """In the other process: validate the data there and run the method."""
+        arguments: dict[str, Any] = {}
+        if self.data_parameter is not None:
+            arguments[self.data_parameter] = self._data(action_type, data)
+        if self.context_parameter is not None:
+            arguments[self.context_parameter] = current_context()
+        return getattr(service, self.method_name)(**arguments)
+
+    def _data(self, action_type: str, data: Any) -> Any:
+        if self.data_type is None:
+            return data
+        try:
+            return self.data_type.validate_python(data)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(('data', *map(str, item['loc'])))}: {item['msg']}"
+                for item in error.errors(include_url=False, include_input=False)[:5]
+            )
+            raise InvalidAction(
+                f"{action_type} does not accept this data: {problems}", details={"problems": problems}
+            ) from None
+
+
+def handles(
+    action_type: str,
+    *,
+    timeout: float | None = None,
+    retry: RetryPolicy | None = None,
+    run_in: Literal["thread", "process"] | None = None,
+) -> Callable[[Method], Method]:
+    """Declare a method the handler of an action type.
+
+    Its parameters are filled by name and annotation: `data` with the validated payload, one annotated
+    DomainAction with the action, one annotated ExecutionContext with the context, one annotated CancelToken
+    with the token that says when to end. `timeout` in seconds.
+
+    An `async def` runs in the worker's event loop, a plain `def` in a thread. `run_in="process"` is for what
+    keeps a core busy: a `@staticmethod` of an importable class, called with data and context in another
+    process, which is killed when time is up or the action is cancelled.
+    """
+    check_action_type(action_type)
+    if timeout is not None and timeout <= 0:
+        raise ConfigurationError(f"the timeout of {action_type} must be positive, not {timeout}")
+
+    def mark(method: Method) -> Method:
+        place = _place(action_type, method, run_in)
+        setattr(method, MARK, HandlerOptions(action_type, timeout, retry, place))
+        return method
+
+    return mark
+
+
+def options_of(member: object) -> HandlerOptions | None:
+    """What `@handles` said about a member of a class; None when it said nothing."""
+    found = getattr(member, MARK, None)
+    if found is None and isinstance(member, staticmethod):
+        found = getattr(member.__func__, MARK, None)
+    return typing.cast("HandlerOptions | None", found)
+
+
+def make_handler(cls: type[BaseService], name: str, member: Any, options: HandlerOptions) -> Handler:
+    """Look at the parameters of a handler method once, when its class is made."""
+    static = isinstance(member, staticmethod)
+    method = member.__func__ if static else member
+    try:
+        hints = typing.get_type_hints(method)
+    except NameError as error:
+        raise ConfigurationError(
+            f"{cls.__name__}.{name}: the annotation {error.name!r} cannot be found when the class is made; "
+            "import it outside of TYPE_CHECKING"
+        ) from error
+    data = action = context = token = None
+    for parameter in list(inspect.signature(method).parameters.values())[0 if static else 1 :]:
+        kind = hints.get(parameter.name)
+        if kind is DomainAction or (kind is None and parameter.name == "action"):
+            action = parameter.name
+        elif kind is not None and _is_or_has(kind, ExecutionContext):
+            context = parameter.name
+        elif kind is not None and _is_or_has(kind, CancelToken):
+            token = parameter.name
+        elif data is None:
+            data = parameter.name
+        elif parameter.default is inspect.Parameter.empty:
+            raise ConfigurationError(
+                f"{cls.__name__}.{name}: nothing is known to fill the parameter {parameter.name!r} with; a "
+                "handler takes its data, a DomainAction, an ExecutionContext and a CancelToken"
+            )
+    if options.run_in == "process":
+        _check_for_process(cls, name, static=static, not_there=action or token)
+    data_type = TypeAdapter(hints[data]) if data is not None and hints.get(data, Any) is not Any else None
+    return Handler(options, name, data_type, data, action, context, token)
+
+
+def _place(action_type: str, method: Any, run_in: str | None) -> RunIn:
+    function = getattr(method, "__func__", method)
+    name = getattr(function, "__qualname__", repr(function))
+    if not callable(function):
+        raise ConfigurationError(f"the handler of {action_type}, {shorten(method)}, is not a function")
+    if run_in not in (None, "thread", "process"):
+        raise ConfigurationError(f"run_in of {action_type} is {shorten(run_in)}, not 'thread' or 'process'")
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise ConfigurationError(
+            f"the handler of {action_type}, {name}, yields instead of returning a result"
+        )
+    if not inspect.iscoroutinefunction(function):
+        return "process" if run_in == "process" else "thread"
+    if run_in is not None:
+        raise ConfigurationError(
+            f"the handler of {action_type}, {name}, is `async def`, which runs in the event loop; "
+            f"make it a plain `def` to run it in a {run_in}"
+        )
+    return "loop"
+
+
+def _check_for_process(cls: type[BaseService], name: str, *, static: bool, not_there: str | None) -> None:
+    where = f"{cls.__name__}.{name} runs in another process"
+    if not static:
+        raise ConfigurationError(f"{where}, where there is no service: make it a @staticmethod without self")
+    if "<locals>" in cls.__qualname__:
+        raise ConfigurationError(f"{where}, which must import it: define {cls.__name__} at a module's top")
+    if not_there is not None:
+        raise ConfigurationError(
+            f"{where} and gets its data and an ExecutionContext; nothing there can fill {not_there!r}"
+        )
+
+
+def _is_or_has(kind: Any, wanted: type) -> bool:
+    return kind is wanted or wanted in typing.get_args(kind)
