@@ -63,14 +63,15 @@ class Occupied(NamedTuple):
 class DryRun(NamedTuple):
     """What publishing would do. ``version``: the one it would replace, 0 for none.
 
-    ``occupied`` is what stands in the way: such a policy is refused. ``unserved``: domains that the policy
-    has rules for, but that no worker ever joined (a typo, or not yet).
+    ``occupied`` is what stands in the way: such a policy is refused. ``domains``: those that were looked at.
+    ``unserved``: others that the policy has rules for, but that no worker ever joined (a typo, or not yet).
     """
 
     version: int
     diff: PolicyDiff
     effects: list[TierEffect]
     occupied: list[Occupied]
+    domains: list[str]
     unserved: list[str]
 
 
@@ -89,6 +90,7 @@ async def dry_run(
         changed,
         effects,
         await occupied(engine, domains, changed.removed),
+        list(domains),
         sorted(named.difference(domains)),
     )
 

@@ -222,8 +222,8 @@ class PolicyStore:
         self._warned = version
         if not self._own.same_as(self._engine.policy):
             _log.warning(
-                "%s is not the policy in force: this worker goes by version %d. What differs: "
-                "`nooble policy diff %s`; to make the file the policy: `nooble policy publish %s`",
+                "%s is not the policy in force: this worker goes by version %d. See what differs: "
+                "nooble policy diff %s; to make it the policy: nooble policy publish %s --why ...",
                 source,
                 version,
                 source,

@@ -186,8 +186,8 @@ async def test_a_joining_worker_goes_by_the_version_in_force(
         warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
         if text in (FIRST, THIRD):
             assert warnings == [
-                f"{file} is not the policy in force: this worker goes by version 1. What differs: "
-                f"`nooble policy diff {file}`; to make the file the policy: `nooble policy publish {file}`"
+                f"{file} is not the policy in force: this worker goes by version 1. See what differs: "
+                f"nooble policy diff {file}; to make it the policy: nooble policy publish {file} --why ..."
             ]
         else:
             assert not warnings, "it says the same"
