@@ -46,7 +46,8 @@ class TenantLimits(NamedTuple):
 
     ``max_concurrency`` 0 is none; ``running`` are owned by workers, ``waiting`` could start if nothing bound
     them. ``held``: the tenant waits for a limit, ``held_why`` names it, ``held_until_ms`` says when that
-    frees (None: when one of its actions ends).
+    frees (None: when one of its actions ends, or when it is resumed). ``own_rules``: operators have set some
+    of them for this tenant, in place of its tier's.
     """
 
     domain: str
@@ -60,6 +61,7 @@ class TenantLimits(NamedTuple):
     held: bool = False
     held_until_ms: int | None = None
     held_why: str = ""
+    own_rules: bool = False
 
     @property
     def free_slots(self) -> int:
@@ -138,7 +140,7 @@ def period_args(periods: Sequence[str], now_ms: int) -> list[Any]:
 
 
 def _read(reply: list[Any], domain: str, tenant_id: str, tier: str, now_ms: int) -> TenantLimits:
-    _, concurrency, running, waiting, held_until, held_why, *rows = reply
+    _, own, concurrency, running, waiting, held_until, held_why, *rows = reply
     limits = [LimitStatus(*(_plain(part) for part in row)) for row in rows]
     until = None if held_until in (b"", b"inf") else int(float(held_until))
     return TenantLimits(
@@ -153,6 +155,7 @@ def _read(reply: list[Any], domain: str, tenant_id: str, tier: str, now_ms: int)
         held_until != b"",
         until,
         held_why.decode(),
+        own == 1,
     )
 
 

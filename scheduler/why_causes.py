@@ -9,7 +9,7 @@ from .fairness import ONE_START
 from .inspect import OutcomeEvent
 from .model import State
 from .spoken import counted, moment, past
-from .why_facts import Facts, TierLine
+from .why_facts import Facts, Paused, TierLine
 from .why_model import Binding, Cause, Why
 
 
@@ -43,7 +43,7 @@ def _state(facts: Facts) -> State:
         return State.RUNNING
     if facts.due_ms:
         return State.SCHEDULED
-    return State.HELD if facts.held else State.READY
+    return State.HELD if facts.held or facts.paused else State.READY
 
 
 def _ended(
@@ -80,10 +80,11 @@ def _running(known: Why, facts: Facts) -> Why:
 
 def _waiting(known: Why, facts: Facts) -> Why:
     causes = tuple(_causes(facts, known.domain))
-    stuck = {Cause.ENTRY_GONE, Cause.NO_TIER}
+    stuck = {Cause.ENTRY_GONE, Cause.NO_TIER, Cause.PAUSED}
     earliest: int | None = None
     if not any(binding.cause in stuck for binding in causes) and facts.allowed_at_ms is not None:
-        until = [binding.until_ms for binding in causes if binding.cause is Cause.DOMAIN_LIMIT]
+        others = (Cause.DOMAIN_LIMIT, Cause.BACKPRESSURE)
+        until = [binding.until_ms for binding in causes if binding.cause in others]
         earliest = max(facts.allowed_at_ms, facts.due_ms, *(each or 0 for each in until))
     if earliest is not None and 0 < facts.deadline_ms < earliest:
         text = f"its deadline {moment(facts.deadline_ms)} passes before it may start: it will expire"
@@ -107,6 +108,8 @@ def _causes(facts: Facts, domain: str) -> Iterator[Binding]:
         names = ", ".join(tier.name for tier in facts.tiers)
         text = f"the published policy has no tier {facts.tier!r} (it has {names}): nobody serves its stream"
         yield Binding(Cause.NO_TIER, text)
+    for paused in facts.paused:
+        yield Binding(Cause.PAUSED, _pause(paused))
     if facts.due_ms:
         again = not facts.never_placed
         text = "it is to run again then" if again else "it was sent to start then"
@@ -114,14 +117,25 @@ def _causes(facts: Facts, domain: str) -> Iterator[Binding]:
     yield from _limits(facts)
     if not facts.workers:
         yield Binding(Cause.NO_WORKER, f"no worker serves {domain}")
-    elif not facts.sleepers and not facts.due_ms and not facts.held:
+    elif not (facts.sleepers or facts.due_ms or facts.held or facts.paused):
         text = f"{counted(facts.workers, 'worker')} of {domain} {'has' if facts.workers == 1 else 'have'}"
         yield Binding(Cause.WORKERS_BUSY, f"{text} no free slot")
     yield from _order(facts)
 
 
+def _pause(paused: Paused) -> str:
+    kind, _, name = paused.what.partition(":")
+    whose = {"domain": "the whole domain", "type": f"action type {name}"}.get(kind, f"{kind} {name}")
+    because = f": {paused.why}" if paused.why else ""
+    return f"{whose} was paused by {paused.by or 'somebody'} at {past(paused.at_ms)}{because}"
+
+
 def _limits(facts: Facts) -> Iterator[Binding]:
-    own_turn = facts.held and not facts.due_ms
+    for scope, until_ms in facts.pressed:
+        whose = f"tenant {facts.tenant_id}" if ":" in scope and scope[0] != "*" else f"tier {facts.tier}"
+        text = f"a handler said not now (backpressure) to {'the whole domain' if scope == '*' else whose}"
+        yield Binding(Cause.BACKPRESSURE, text, until_ms)
+    own_turn = facts.held and not facts.due_ms and facts.held_why not in ("paused", "backpressure")
     if own_turn and facts.held_until_ms is None:
         text = f"all {facts.concurrency} slots of {facts.tenant_id} are taken ({facts.held_why})"
         yield Binding(Cause.CONCURRENCY, text)

@@ -31,6 +31,15 @@ class TierLine(NamedTuple):
     first: tuple[tuple[str, float, int], ...]
 
 
+class Paused(NamedTuple):
+    """``domain``, ``tier:…``, ``type:…`` or ``tenant:…`` is paused; by whom, since when, and why."""
+
+    what: str
+    by: str
+    at_ms: int
+    why: str
+
+
 class Facts(NamedTuple):
     """How everything stood that matters to one action. ``ended`` alone: it is over.
 
@@ -38,6 +47,7 @@ class Facts(NamedTuple):
     its actions ends). ``tiers`` are those of the published policy, best first; ``tier_at`` is its own among
     them, None when the policy does not have it. ``allowed_at_ms``: when limits would let it start, and
     ``allowed_by``: the one that it waits for last. ``errors``: of its failed attempts, newest first.
+    ``pressed``: scopes to which a handler said not now, and until when.
     """
 
     now_ms: int
@@ -75,6 +85,8 @@ class Facts(NamedTuple):
     allowed_exact: bool = True
     allowed_by: str = ""
     errors: tuple[AttemptError, ...] = ()
+    paused: tuple[Paused, ...] = ()
+    pressed: tuple[tuple[str, int], ...] = ()
 
 
 async def gather(engine: Engine, domain: str, action_id: str) -> Facts | None:
@@ -142,8 +154,15 @@ def _read(raw: dict[str, Any], now_ms: int) -> Facts:
         allowed_at_ms=int(raw["allowed_at"]) if "allowed_at" in raw else None,
         allowed_exact=raw.get("allowed_exact", 1) == 1,
         allowed_by=raw.get("allowed_by", ""),
+        paused=tuple(_paused(*each) for each in raw.get("paused") or ()),
+        pressed=tuple((scope, int(until_ms)) for scope, until_ms in raw.get("pressed") or ()),
         errors=tuple(reversed(read_attempts(raw.get("failed", "").encode()))),
     )
+
+
+def _paused(what: str, text: str) -> Paused:
+    said = json.loads(text)
+    return Paused(what, said.get("by", ""), said.get("at_ms", 0), said.get("why", ""))
 
 
 def _tier(raw: dict[str, Any]) -> TierLine:

@@ -15,8 +15,10 @@ class Cause(StrEnum):
 
     ENTRY_GONE = "entry_gone"
     NO_TIER = "no_tier"
+    PAUSED = "paused"
     SCHEDULED = "scheduled"
     RETRY = "retry"
+    BACKPRESSURE = "backpressure"
     LIMIT = "limit"
     DOMAIN_LIMIT = "domain_limit"
     CONCURRENCY = "concurrency"

@@ -8,6 +8,7 @@ from .why_facts import Facts
 from .why_model import Binding, Cause, Why
 
 _ERROR_SHOWN = 160
+_ALSO = (Cause.PAUSED, Cause.NO_WORKER, Cause.EXPIRES, Cause.DOMAIN_LIMIT)
 
 
 def tell(known: Why, facts: Facts | None) -> str:
@@ -59,6 +60,11 @@ def _waiting(known: Why, facts: Facts) -> str:
     match main.cause if main else None:
         case Cause.ENTRY_GONE | Cause.NO_TIER:
             return f"{name} will not start: {_text(main)}."
+        case Cause.PAUSED:
+            return f"{line}, but {_text(main)}; nothing of it starts until it is resumed{_also(known)}."
+        case Cause.BACKPRESSURE:
+            until_ms = known.causes[0].until_ms or 0
+            return _close(known, f"{line}, but {_text(main)} until {_then(known, until_ms)}", facts, until_ms)
         case Cause.SCHEDULED:
             return _close(known, f"{name} is scheduled for {_then(known, known.due_ms)}", facts)
         case Cause.RETRY:
@@ -102,10 +108,10 @@ def _then(known: Why, at_ms: int) -> str:
     return f"{moment(at_ms)}, in {span(at_ms - known.at_ms)}"
 
 
-def _close(known: Why, text: str, facts: Facts) -> str:
+def _close(known: Why, text: str, facts: Facts, told_ms: int = 0) -> str:
     """With the earliest start where that says more than what has been said."""
     earliest = known.earliest_start_ms
-    if earliest is not None and earliest != known.due_ms:
+    if earliest is not None and earliest not in (known.due_ms, told_ms):
         said = facts.held_why if known.state is State.HELD else ""
         by_limit = earliest == facts.allowed_at_ms and facts.allowed_by not in ("", said)
         by = f"limit {facts.allowed_by} lets it start" if by_limit else "it starts"
@@ -116,7 +122,7 @@ def _close(known: Why, text: str, facts: Facts) -> str:
 
 def _also(known: Why) -> str:
     """What else is wrong, besides the first cause."""
-    more = [b for b in known.causes[1:] if b.cause in (Cause.NO_WORKER, Cause.EXPIRES, Cause.DOMAIN_LIMIT)]
+    more = [b for b in known.causes[1:] if b.cause in _ALSO]
     return "".join(f"; also, {binding.text}" for binding in more)
 
 

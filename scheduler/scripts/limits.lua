@@ -6,9 +6,10 @@
 --       periods: (name, start_ms, end_ms)* of the calendar periods that contain now_ms
 -- @include look
 -- @include running
--- REPLY: {'ok', concurrency, running, waiting, held_until, held_why,
+-- REPLY: {'ok', own, concurrency, running, waiting, held_until, held_why,
 --         {scope, name, strategy, amount, window_ms, period, left, more_at, full_at}*}
---        held_until: ms, 'inf' (no time known) or ''; scope: 'tenant' or 'domain';
+--        own: 1 when operators have set rules for this tenant; held_until: ms, 'inf' (no time known) or '';
+--        scope: 'tenant' or 'domain';
 --        or {'nopolicy'}, {'notier', name*} (the policy has others), {'periods', name*}: call again with these
 
 local policy, periods = read_policy(periods_at)
@@ -22,9 +23,12 @@ end
 if not tier then return {'notier', unpack(names)} end
 
 local stream = tenant .. ':' .. tier_name
-local reply = {'ok', tier.concurrency, running_of(domain_tag .. stream),
+local rules = rules_of(tier, tenant)
+local ask = ask_for_periods(rules.limits, periods, policy.periods)
+if ask then return ask end
+local reply = {'ok', rules.own, rules.concurrency, running_of(domain_tag .. stream),
   tonumber(redis.call('HGET', waiting_key, stream) or 0),
   redis.call('ZSCORE', held_key, stream) or '', redis.call('HGET', held_why_key, stream) or ''}
-add_standings(reply, 'tenant', tier.limits, states_of(stream), now_ms, periods)
+add_standings(reply, 'tenant', rules.limits, states_of(stream), now_ms, periods)
 add_standings(reply, 'domain', policy.limits, states_of('*'), now_ms, periods)
 return reply

@@ -1,6 +1,6 @@
 -- why: everything that says why an action has not started yet, as it is at one moment. Writes nothing.
 --
--- @keys actions done scheduled delayed workers owned sleepers waiting ready held held_why returned fairness
+-- @keys actions done scheduled delayed workers owned sleepers waiting ready held held_why returned pauses backpressure
 -- @argv now_ms:int duplicate_window_ms:int id:str periods:rest
 --       periods: (name, start_ms, end_ms)* of the calendar periods that contain now_ms
 -- @include look
@@ -66,7 +66,7 @@ facts.waiting = tonumber(redis.call('HGET', waiting_key, stream) or 0)
 facts.held_until = redis.call('ZSCORE', held_key, stream) or nil
 facts.held_why = redis.call('HGET', held_why_key, stream) or nil
 facts.running = running_of(key)
-if entry ~= '-' and not facts.due_ms then
+if entry ~= '-' and not facts.due_ms and aside_type == '' then
   local rank = redis.call('ZRANK', returned_prefix .. stream, sortable(entry))
   if rank then
     facts.ahead, facts.reached = rank, ''
@@ -80,6 +80,18 @@ if entry ~= '-' and not facts.due_ms then
     count, facts.reached = count_between(key, last, entry, COUNTED)
     facts.ahead, facts.entry = redis.call('ZCARD', returned_prefix .. stream) + count, entry
   end
+end
+
+-- Who paused what of it, and to what of it a handler said not now: {what, JSON}*, {scope, until_ms}*.
+local action_type = facts.head and rest_of_head(facts.head) or ''
+facts.paused, facts.pressed = {}, {}
+for _, what in ipairs({'domain', 'tier:' .. tier_name, 'type:' .. action_type}) do
+  local said = redis.call('HGET', pauses_key, what)
+  if said then facts.paused[#facts.paused + 1] = {what, said} end
+end
+for _, scope in ipairs({stream, '*:' .. tier_name, '*'}) do
+  local until_ms = tonumber(redis.call('ZSCORE', backpressure_key, scope) or 0)
+  if until_ms > now_ms then facts.pressed[#facts.pressed + 1] = {scope, until_ms} end
 end
 
 -- The tenants of a tier in their order: {tenant, tag, waiting}*, and how many there are.
@@ -98,14 +110,18 @@ for at, tier in ipairs(policy.tiers) do
   line.share, line.weight = tier.share, tier.weight
   facts.tiers[at] = line
   if tier.name == tier_name then
-    facts.tier_at, facts.concurrency = at, tier.concurrency
-    add_standings(facts.limits, 'tenant', tier.limits, states_of(stream), now_ms, periods)
+    local rules = rules_of(tier, tenant)
+    local ask = ask_for_periods(rules.limits, periods, policy.periods)
+    if ask then return ask end
+    if rules.paused then facts.paused[#facts.paused + 1] = {'tenant:' .. tenant, rules.paused} end
+    facts.tier_at, facts.concurrency, facts.own_rules = at, rules.concurrency, rules.own
+    add_standings(facts.limits, 'tenant', rules.limits, states_of(stream), now_ms, periods)
     local retried = facts.due_ms and entry ~= '-'
     local from = math.max(now_ms, retried and facts.due_ms or 0, tonumber(facts.held_until) or 0)
     local nth = retried and 1 or (facts.ahead or facts.waiting) + 1
     if from < math.huge then
       facts.allowed_at, facts.allowed_exact, facts.allowed_by =
-        nth_start_at(tier.limits, states_of(stream), periods, from, nth)
+        nth_start_at(rules.limits, states_of(stream), periods, from, nth)
     end
   end
 end

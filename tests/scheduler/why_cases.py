@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from scheduler import Outcome, Policy, State
+from scheduler import Outcome, Policy, State, overrides, pauses
 from scheduler.why import Cause
 from tests.scheduler.world import DAY, MINUTE, NOW, World, new, some
 
@@ -117,6 +117,42 @@ async def lease_over(world: World) -> None:
     world.clock.advance(world.engine.lease_ms + 3_000)
 
 
+async def tenant_paused(world: World) -> None:
+    await nothing(world)
+    await overrides.pause_tenant(world.engine, [world.domain], "acme", by="ana", why="unpaid")
+
+
+async def tier_paused(world: World) -> None:
+    await before_its_turn(world)
+    await pauses.pause(world.engine, [world.domain], pauses.tier("free"), by="ana")
+
+
+async def domain_paused(world: World) -> None:
+    await nothing(world)
+    await world.worker("w1")
+    await pauses.pause(world.engine, [world.domain], pauses.DOMAIN, by="ana", why="index rebuild")
+
+
+async def type_paused(world: World) -> None:
+    await nothing(world)
+    await world.worker("w1")
+    what = pauses.action_type("embedding.generate")
+    await pauses.pause(world.engine, [world.domain], what, by="ana", why="model is down")
+    await world.claim(slots=1)
+
+
+async def pressed(world: World) -> None:
+    await before_its_turn(world)
+    await world.redis.zadd(world.key("backpressure"), {"acme:free": NOW + 20_000})
+
+
+async def own_limits(world: World) -> None:
+    await before_its_turn(world)
+    await overrides.set_override(
+        world.engine, [world.domain], "acme", by="ana", limits=["1/minute", "2/month"]
+    )
+
+
 class Case(NamedTuple):
     """Which action after what, and what is said of it."""
 
@@ -207,6 +243,30 @@ CASES = {
         "acme is held: its limit 3/minute is used up. acme-late is 2nd in acme's line; it starts at the "
         "earliest at 2025-06-15 15:07:41Z, in 60 s; also, its deadline 2025-06-15 15:06:41Z passes before it "
         "may start: it will expire.",
+    ),
+    "tenant paused": Case(
+        tenant_paused, "acme-1", State.HELD, [C.PAUSED, C.NO_WORKER, C.OWN_LINE], 1, None,
+        "acme-1 is 2nd in acme's line, but tenant acme was paused by ana at 2025-06-15 15:06:40Z: unpaid; nothing of it starts until it is resumed; also, no worker serves embedding.",
+    ),
+    "tier paused": Case(
+        tier_paused, "acme-0", State.HELD, [C.PAUSED], 0, None,
+        "acme-0 is next in acme's line, but tier free was paused by ana at 2025-06-15 15:06:40Z; nothing of it starts until it is resumed.",
+    ),
+    "domain paused": Case(
+        domain_paused, "acme-0", State.HELD, [C.PAUSED], 0, None,
+        "acme-0 is next in acme's line, but the whole domain was paused by ana at 2025-06-15 15:06:40Z: index rebuild; nothing of it starts until it is resumed.",
+    ),
+    "type paused, set aside": Case(
+        type_paused, "acme-0", State.HELD, [C.PAUSED], None, None,
+        "acme-0 waits for acme's turn in tier enterprise, but action type embedding.generate was paused by ana at 2025-06-15 15:06:40Z: model is down; nothing of it starts until it is resumed.",
+    ),
+    "backpressure": Case(
+        pressed, "acme-0", State.READY, [C.BACKPRESSURE, C.WORKERS_BUSY], 0, NOW + 20_000,
+        "acme-0 is next in acme's line, but a handler said not now (backpressure) to tenant acme until 2025-06-15 15:07:00Z, in 20 s.",
+    ),
+    "limits of its own": Case(
+        own_limits, "acme-2", State.READY, [C.LIMIT, C.WORKERS_BUSY, C.OWN_LINE], 2, 1_751_328_000_000,
+        "acme-2 is 3rd in acme's line, but limit 1/minute of acme has room for 1 start now; limit 2/month lets it start at the earliest at 2025-07-01 00:00:00Z, in 15 days.",
     ),
     "no such tier": Case(
         no_tier, "acme-0", State.READY, [C.NO_TIER, C.NO_WORKER], 0, None,

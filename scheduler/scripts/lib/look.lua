@@ -1,4 +1,4 @@
--- @keys policy usage
+-- @keys policy usage overrides
 -- @include stream
 -- @include reset
 
@@ -27,4 +27,27 @@ local function add_standings(list, scope, limits, states, now, periods)
     local left, more_at, full_at = standing(limit, states[limit[6]], now, periods[limit[5]])
     list[#list + 1] = {scope, limit[1], limit[2], limit[3], limit[4], limit[5], left, more_at, full_at}
   end
+end
+
+-- The rules of one tenant: its tier's, or what operators have set instead.
+local function rules_of(tier, tenant)
+  local text = redis.call('HGET', overrides_key, tenant)
+  local said = text and cjson.decode(text) or {}
+  return {
+    limits = said.limits or tier.limits, concurrency = said.max_concurrency or tier.concurrency,
+    weight = said.weight or tier.weight, paused = said.paused and text or nil,
+    own = (said.limits or said.max_concurrency or said.weight) and 1 or 0,
+  }
+end
+
+-- The reply that asks for calendar periods which only an override has, or nil.
+local function ask_for_periods(limits, periods, names)
+  local missing = false
+  for _, limit in ipairs(limits) do
+    if limit[5] ~= '' and not periods[limit[5]] then
+      names[#names + 1] = limit[5]
+      missing = true
+    end
+  end
+  return missing and {'periods', unpack(names)} or nil
 end
