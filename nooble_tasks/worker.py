@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from ._engine import SchedulerError, maintenance
 from .actions import DomainAction
@@ -121,7 +121,7 @@ class BaseWorker:
         """Work until stopped: by `stop`, a stop message or, in a burst, for lack of work."""
         self._ended.clear()
         try:
-            await self.bus.ready()
+            await self._insist(self.bus.ready)
             for service in self._services.values():
                 await service.start()
             await self._pools.warm(
@@ -129,7 +129,7 @@ class BaseWorker:
                 for service in self._services.values()
                 if service.has_handlers_in("process")
             )
-            await self._ensure_consumer_group_exists()
+            await self._insist(self._ensure_consumer_group_exists)
             self._logger.info(
                 "worker %s is ready for %s, %d slots",
                 self.worker_id,
@@ -187,6 +187,18 @@ class BaseWorker:
         """Join the domains: take on the newest policy, register. Streams and groups come with their
         first action."""
         await self._membership.join()
+
+    async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Do what comes before the first turn, again while Redis does not answer; not when it says no."""
+        while not self._quiet:
+            try:
+                await step()
+                return
+            except (AuthenticationError, NoPermissionError):
+                raise
+            except (RedisError, OSError) as error:
+                self._logger.warning("starting: %s; again in %.1f s", error, _REJOIN_S)
+                await asyncio.sleep(_REJOIN_S)
 
     async def _process_action_loop(self) -> None:
         """Turn after turn, until quiet and drained."""

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoPermissionError
 
 from nooble_tasks import ActionFailed, BaseRedisClient, BaseService, BaseWorker, DomainAction, handles
 from nooble_tasks import heartbeat as heartbeat_module
 from nooble_tasks._engine import Claim
+from nooble_tasks.membership import Membership
 from tests.nooble_tasks.support import (
     DOMAIN,
     KEYS,
@@ -206,3 +208,36 @@ async def test_a_handler_whose_inner_task_was_cancelled_is_answered(
         with pytest.raises(ActionFailed, match="something the handler awaited was cancelled"):
             await (await client.enqueue_action(action("inner"))).result(10)
         assert worker.running == 0
+
+
+async def test_a_worker_that_starts_while_redis_stumbles_starts_when_it_answers(
+    redis: Redis, probe: ProbeService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = 2
+    join = Membership.join
+
+    async def stumble(self: Membership) -> None:
+        nonlocal failing
+        failing -= 1
+        if failing >= 0:
+            raise RedisConnectionError("not yet")
+        await join(self)
+
+    monkeypatch.setattr(Membership, "join", stumble)
+    monkeypatch.setattr("nooble_tasks.worker._REJOIN_S", 0.01)
+    async with working(redis, probe) as worker:
+        assert await soon(worker.redis_client.request(action("echo", 1), 10))
+    assert caplog.text.count("starting: not yet") == 2
+
+
+async def test_a_worker_that_may_not_work_says_so_and_ends(
+    redis: Redis, probe: ProbeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(self: Membership) -> None:
+        raise NoPermissionError("this user has no permissions")
+
+    monkeypatch.setattr(Membership, "join", refuse)
+    worker = BaseWorker(probe.app_settings, redis, probe)
+    with pytest.raises(NoPermissionError):
+        await soon(worker.run())
+    await worker.bus.close()
