@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nooble_tasks import BaseWorker, RedisManager
+from nooble_tasks import BaseWorker, QueueUnavailable, RedisManager
 from nooble_tasks.logs import init_logging
 from tests.faults.workshop import POLICY, Workshop, workshop_settings
 
@@ -79,7 +79,11 @@ def pid_of(member: BaseProcess) -> int:
 
 
 def _work(url: str, policy_file: str, concurrency: int, values: dict[str, Any]) -> None:
-    asyncio.run(_run(url, policy_file, concurrency, values))
+    while True:
+        try:
+            return asyncio.run(_run(url, policy_file, concurrency, dict(values)))
+        except QueueUnavailable:  # it says so and ends; what started it starts it again
+            time.sleep(0.2)
 
 
 async def _run(url: str, policy_file: str, concurrency: int, values: dict[str, Any]) -> None:
