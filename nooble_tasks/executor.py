@@ -111,6 +111,16 @@ class Executor:
         error = ActionCancelled(action_id=claimed.action_id)
         return self._closed(claimed, self._try_read(claimed), Outcome.CANCELLED, error, 0)
 
+    def put_off(self, claimed: Claimed, delay_s: float) -> Finish:
+        """For an action that finds too many others waiting for its handler: later, and unspent."""
+        due_ms = self._clock.now_ms() + int(delay_s * 1000)
+        return Finish(claimed, Outcome.SNOOZED, due_ms=due_ms, reason="its handler had no room in the worker")
+
+    def as_of_now(self, claimed: Claimed) -> Claimed:
+        """An action that waited in this worker: it starts now, or its deadline has passed meanwhile."""
+        now_ms = self._clock.now_ms()
+        return claimed._replace(claimed_ms=now_ms, expired=0 < claimed.deadline_ms <= now_ms)
+
     def broken(self, claimed: Claimed, error: BaseException) -> Finish:
         """The end of an attempt that left through no regular door (SystemExit, a bug of ours)."""
         _log.error("%s broke its attempt: %r", claimed.action_type, error)

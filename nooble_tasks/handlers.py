@@ -33,13 +33,15 @@ MARK = "__nooble_handles__"
 class HandlerOptions:
     """What `@handles` says about a handler. ``timeout_s``: at most so long, whatever the tier allows.
 
-    ``run_in``: the event loop, a thread, or another process.
+    ``run_in``: the event loop, a thread, or another process. ``concurrency``: at most so many at once in one
+    worker.
     """
 
     action_type: str
     timeout_s: float | None = None
     retry: RetryPolicy | None = None
     run_in: RunIn = "loop"
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +120,14 @@ def handles(
     timeout: float | None = None,
     retry: RetryPolicy | None = None,
     run_in: Literal["thread", "process"] | None = None,
+    concurrency: int | None = None,
 ) -> Callable[[Method], Method]:
     """Declare a method the handler of an action type.
 
     Its parameters are filled by name and annotation: `data` with the validated payload, one annotated
     DomainAction with the action, one annotated ExecutionContext with the context, one annotated CancelToken
-    with the token that says when to end. `timeout` in seconds.
+    with the token that says when to end. `timeout` in seconds. At most `concurrency` run at once in one
+    worker process; others wait there without taking a slot from other handlers.
 
     An `async def` runs in the worker's event loop, a plain `def` in a thread. `run_in="process"` is for what
     keeps a core busy: a `@staticmethod` of an importable class, called with data and context in another
@@ -132,10 +136,12 @@ def handles(
     check_action_type(action_type)
     if timeout is not None and timeout <= 0:
         raise ConfigurationError(f"the timeout of {action_type} must be positive, not {timeout}")
+    if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
+        raise ConfigurationError(f"the concurrency of {action_type} must be at least 1, not {concurrency!r}")
 
     def mark(method: Method) -> Method:
         place = _place(action_type, method, run_in)
-        setattr(method, MARK, HandlerOptions(action_type, timeout, retry, place))
+        setattr(method, MARK, HandlerOptions(action_type, timeout, retry, place, concurrency))
         return method
 
     return mark

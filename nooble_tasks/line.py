@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ._engine import Claimed, Finish
+from .anteroom import Anteroom
 from .delivery_errors import WorkerStopping
 from .errors import ActionCancelled, ActionTimeout, LeaseLost, NoobleError
 from .executor import Executor
@@ -23,10 +24,13 @@ class Line:
     under way. ``turns``: turns under way. ``unsure``: the answer to a claim got lost, so this worker may own
     what it does not know. ``plenty``: the last one left something behind. ``ended``: outcomes to hand in.
     ``interrupted``: attempts stopped from outside, to be released. ``nudge`` is called when there is
-    something to do.
+    something to do. ``anteroom`` keeps what its handler has no room for yet; ``made_room`` is called when
+    there may be some.
     """
 
-    def __init__(self, domain: str, executor: Executor, nudge: Callable[[], None]) -> None:
+    def __init__(
+        self, domain: str, executor: Executor, nudge: Callable[[], None], anteroom: Anteroom | None = None
+    ) -> None:
         self.domain = domain
         self.executor = executor
         self.claimable = True
@@ -38,6 +42,8 @@ class Line:
         self.ended: list[Finish] = []
         self.interrupted: list[Claimed] = []
         self._nudge = nudge
+        self._anteroom = anteroom if anteroom is not None and anteroom.needed else None
+        self.made_room: Callable[[], None] = self.refill
         self._tasks: dict[str, asyncio.Task[Finish]] = {}
         self._cancelling: set[str] = set()
         self._overdue: set[str] = set()
@@ -51,8 +57,33 @@ class Line:
         """How many attempts run."""
         return len(self._tasks)
 
+    @property
+    def waiting(self) -> int:
+        """How many claimed actions wait for room."""
+        return self._anteroom.waiting if self._anteroom is not None else 0
+
     def start(self, claimed: Claimed) -> None:
-        """Run an attempt in a task of its own, for as long as it may."""
+        """Run an attempt, now or as soon as its handler has room."""
+        if self._anteroom is None or self._anteroom.enter(claimed.action_type):
+            self._begin(claimed)
+            return
+        put_off_s = self._anteroom.wait(claimed)
+        if put_off_s:
+            self.ended.append(self.executor.put_off(claimed, put_off_s))
+
+    def refill(self) -> None:
+        """Start what there is room for by now."""
+        if self._anteroom is not None:
+            for claimed in self._anteroom.admitted():
+                self._begin(self.executor.as_of_now(claimed))
+
+    def give_back_waiting(self) -> None:
+        """What waits for room goes to other workers."""
+        if self._anteroom is not None:
+            self.interrupted += self._anteroom.clear()
+
+    def _begin(self, claimed: Claimed) -> None:
+        """In a task of its own, for as long as it may."""
         limit_s = self.executor.limit_s(claimed)
         task = asyncio.create_task(self.executor.run(claimed, limit_s))
         self._tasks[claimed.action_id] = task
@@ -61,7 +92,7 @@ class Line:
 
     def knows(self, action_id: str) -> bool:
         """Whether an action runs here or is to be handed in or given back."""
-        if action_id in self._tasks:
+        if action_id in self._tasks or (self._anteroom is not None and self._anteroom.knows(action_id)):
             return True
         ended = any(finish.action.action_id == action_id for finish in self.ended)
         return ended or any(claimed.action_id == action_id for claimed in self.interrupted)
@@ -70,6 +101,11 @@ class Line:
         """The outcomes to hand in, which are the caller's now."""
         ended, self.ended = self.ended, []
         return ended
+
+    def take_interrupted(self) -> list[Claimed]:
+        """What is to be released, which is the caller's now."""
+        interrupted, self.interrupted = self.interrupted, []
+        return interrupted
 
     def claim_in(self, seconds: float) -> None:
         """Claim again after so long, unless something happens before."""
@@ -94,9 +130,13 @@ class Line:
         if task is not None and action_id not in self._cancelling:
             self._cancelling.add(action_id)
             self._cancel(task, ActionCancelled(action_id=action_id))
+        waiting = self._anteroom.take(action_id) if self._anteroom is not None else None
+        if waiting is not None:
+            self.ended.append(self.executor.cancelled(waiting))
 
     async def interrupt(self) -> None:
         """Stop everything that runs; what had not ended is in ``interrupted`` then."""
+        self.give_back_waiting()
         for task in self._tasks.values():
             self._cancel(task, WorkerStopping())
         while self._tasks:  # a handler may take its time to clean up
@@ -110,6 +150,7 @@ class Line:
         self._tasks.clear()
         self._cancelling.clear()
         self._overdue.clear()
+        self.give_back_waiting()
         self.ended.clear()
         self.interrupted.clear()
         self.unsure = False
@@ -142,6 +183,10 @@ class Line:
         stops = self._stops.get(stop_at)
         if stops is not None:
             stops.discard(claimed.action_id)
+        if self._anteroom is not None:
+            started_s = stop_at / _STOPS_PER_S - limit_s
+            self._anteroom.leave(claimed.action_type, max(asyncio.get_running_loop().time() - started_s, 0.0))
+            self.made_room()
         if self._tasks.get(claimed.action_id) is not task:
             task.cancelled() or task.exception()  # abandoned: look at it, so that nobody reports it as unseen
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from .processes import ProcessPool
 from .settings import CommonAppSettings
@@ -16,6 +16,11 @@ class Pools:
     def __init__(self, settings: CommonAppSettings) -> None:
         self.threads = ThreadPool(settings.handler_threads)
         self.processes = ProcessPool(settings.handler_processes or os.cpu_count() or 1)
+
+    def on_freed(self, call: Callable[[], None]) -> None:
+        """Call it in the loop when a thread or process is free again whose work had been given up."""
+        self.threads.on_freed = call
+        self.processes.on_freed(call)
 
     async def warm(self, modules: Iterable[str]) -> None:
         """Start the processes of handlers that live in `modules`, if there are any."""

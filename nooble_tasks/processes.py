@@ -11,7 +11,7 @@ import contextlib
 import multiprocessing
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -77,13 +77,23 @@ class _Process:
 
 
 class ProcessPool:
-    """At most `size` processes, kept between calls. `lingering`: threads that still clean up after a kill."""
+    """At most `size` processes, kept between calls. `admitted`: how many actions a worker let in."""
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.admitted = 0
         self._threads = ThreadPool(size, "pipe")
         self._free: list[_Process] = []
         self._busy: set[_Process] = set()
+
+    @property
+    def lingering(self) -> int:
+        """Processes that were killed and are not cleaned up yet."""
+        return self._threads.lingering
+
+    def on_freed(self, call: Callable[[], None]) -> None:
+        """Call it in the loop when one of those is cleaned up."""
+        self._threads.on_freed = call
 
     async def warm(self, modules: Sequence[str]) -> None:
         """Start every process and let it import `modules`, so that no action waits for that."""

@@ -90,6 +90,11 @@ class BaseService:
         return handler.options if handler is not None else HandlerOptions(action_type)
 
     @classmethod
+    def all_options(cls) -> dict[str, HandlerOptions]:
+        """What `@handles` said about every handler, by action type."""
+        return {action_type: handler.options for action_type, handler in cls._handlers.items()}
+
+    @classmethod
     def make_settings(cls, **values: Any) -> CommonAppSettings:
         """This service's settings; without a domain of its own it gets the one of its handlers."""
         fields = cls.settings_class.model_fields

@@ -29,12 +29,14 @@ class _Job(Generic[T]):
 
 class ThreadPool:
     """At most `size` threads, started when needed. `lingering`: those whose work was given up and still runs.
+    `admitted`: how many actions a worker let in, kept by its anterooms.
 
     `on_freed` is called in the loop when one of the latter has ended after all.
     """
 
     def __init__(self, size: int, name: str = "handler") -> None:
         self.size = size
+        self.admitted = 0
         self.lingering = 0
         self.on_freed: Callable[[], None] = lambda: None
         self._name = name

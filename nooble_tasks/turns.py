@@ -57,7 +57,7 @@ class Turns:
     @property
     def idle(self) -> bool:
         """Nothing runs, nothing is to be handed in, nothing is under way."""
-        return not self._tasks and not any(line.running or line.ended for line in self._lines)
+        return not self._tasks and not any(line.running or line.ended or line.waiting for line in self._lines)
 
     @property
     def failing(self) -> bool:
@@ -75,6 +75,10 @@ class Turns:
                 if not line.turns:
                     begun = True
                     self._launch(line, self._take_stock(line))
+                continue
+            if line.interrupted:
+                begun = True
+                self._launch(line, self._give_back(line))
                 continue
             slots = 0 if quiet or not line.claimable else self._free_slots(line)
             if slots <= 0 and not line.ended:
@@ -135,6 +139,18 @@ class Turns:
             await self._follow_policy(domain, version)
         except _ERRORS as error:
             self._logger.warning("loading version %d of the policy: %s", version, error)
+
+    async def _give_back(self, line: Line) -> None:
+        """Release what was stopped or did not start: others run it, and no attempt is spent."""
+        interrupted, worker_id = line.take_interrupted(), self._worker_id()
+        try:
+            await self._engine.release(line.domain, worker_id, interrupted)
+        except _ERRORS as error:
+            if worker_id == self._worker_id():
+                line.interrupted[:0] = interrupted
+            await self._back_off(error)
+            return
+        self._failures = 0
 
     async def _take_stock(self, line: Line) -> None:
         """Give back what a claim took whose answer got lost: nobody here knows of it and would run it."""

@@ -16,6 +16,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from ._engine import SchedulerError, maintenance
 from .actions import DomainAction
+from .anteroom import Anteroom
 from .bus import Bus
 from .client import BaseRedisClient
 from .errors import ConfigurationError
@@ -69,6 +70,7 @@ class BaseWorker:
         self._pools = Pools(app_settings)
         for service in services:
             service.use_pools(self._pools)
+        self._pools.on_freed(self._refill)
         self._event = asyncio.Event()
         self._lines = {domain: self._line(domain, service) for domain, service in self._services.items()}
         name = self.queue_manager.get_consumer_name(self.service_name, consumer_id_suffix or host_and_pid())
@@ -113,7 +115,14 @@ class BaseWorker:
             clock=self.bus.clock,
             limits=self.app_settings.payload_limits,
         )
-        return Line(domain, executor, self._event.set)
+        line = Line(domain, executor, self._event.set, Anteroom(service, self.concurrency))
+        line.made_room = self._refill
+        return line
+
+    def _refill(self) -> None:
+        """A handler has room again; its threads and processes are shared by all domains."""
+        for line in self._lines.values():
+            line.refill()
 
     # -- what a user calls ------------------------------------------------------------------------------
 
@@ -171,6 +180,11 @@ class BaseWorker:
     def running(self) -> int:
         """How many actions run right now."""
         return sum(line.running for line in self._lines.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many claimed actions wait for room for their handler."""
+        return sum(line.waiting for line in self._lines.values())
 
     @property
     def worker_id(self) -> str:

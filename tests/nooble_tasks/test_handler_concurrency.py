@@ -1,0 +1,155 @@
+"""A handler with a limit of its own: the others' slots are not blocked, nothing is lost or spent."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from nooble_tasks import (
+    ActionCancelled,
+    ActionExpired,
+    BaseRedisClient,
+    BaseService,
+    ConfigurationError,
+    handles,
+)
+from nooble_tasks import anteroom as anteroom_module
+from nooble_tasks._engine import State
+from tests.conftest import ExpectCleanKeys
+from tests.nooble_tasks.support import ProbeService, action, settings_for, soon, until, working
+
+
+class NarrowService(ProbeService):
+    @handles("probe.narrow", concurrency=2)
+    async def narrow(self, data: Any) -> Any:
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        self.started.put_nowait(action("narrow", data))
+        try:
+            await self.gate.wait()
+        finally:
+            self.running -= 1
+        return data
+
+
+async def test_a_full_handler_leaves_the_slots_to_the_others(
+    redis: Redis, client: BaseRedisClient, expect_clean_keys: ExpectCleanKeys
+) -> None:
+    expect_clean_keys()
+    service = NarrowService()
+    async with working(redis, service, concurrency=5, grace_s=10) as worker:
+        narrow = [await client.enqueue_action(action("narrow", n)) for n in range(5)]
+        for _ in range(2):
+            await service.next_started()
+        assert (await client.request(action("echo", "through"), 10)).data == "through"
+        assert worker.running == 2
+        assert worker.waiting == 3
+        service.gate.set()
+        assert [await each.result(10) for each in narrow] == [0, 1, 2, 3, 4]
+    assert service.most_running == 2
+
+
+async def test_a_long_backlog_is_put_off_without_spending_attempts(
+    redis: Redis, client: BaseRedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anteroom_module, "_SHORTEST_S", 0.05)
+    service = NarrowService()
+    async with working(redis, service, concurrency=4, grace_s=10) as worker:
+        narrow = await client.enqueue_actions([action("narrow", n) for n in range(30)])
+        for _ in range(2):
+            await service.next_started()
+        assert (await client.request(action("echo", "through"), 10)).data == "through"
+        assert worker.waiting <= 4
+        service.gate.set()
+        answers = [await each.response(10) for each in narrow]
+    assert [each.data for each in answers] == list(range(30))
+    assert {each.attempt for each in answers} == {1}
+    assert service.most_running == 2
+
+
+async def test_what_waits_can_be_cancelled_and_expires_and_is_given_back(
+    redis: Redis, client: BaseRedisClient
+) -> None:
+    service = NarrowService()
+    async with working(redis, service, concurrency=5) as worker:
+        sent = [await client.enqueue_action(action("narrow", n)) for n in range(2)]
+        for _ in sent:
+            await service.next_started()
+        cancelled = await client.enqueue_action(action("narrow", "cancelled"))
+        expiring = await client.enqueue_action(action("narrow", "expires"), deadline=0.5)
+        left = await client.enqueue_action(action("narrow", "left"))
+        await until(lambda: asyncio.sleep(0, worker.waiting == 3))
+        await cancelled.cancel()
+        with pytest.raises(ActionCancelled):
+            await cancelled.result(10)
+        now_ms = client.bus.clock.now_ms
+
+        async def passed() -> bool:
+            await redis.ping()
+            return now_ms() > expiring.action.deadline.timestamp() * 1000 + 1  # type: ignore[union-attr]
+
+        await until(passed)
+        service.gate.set()
+        with pytest.raises(ActionExpired):
+            await expiring.result(10)
+        assert await left.result(10) == "left"
+        service.gate.clear()
+        rest = [await client.enqueue_action(action("narrow", n)) for n in range(4)]
+        await until(lambda: asyncio.sleep(0, worker.waiting == 2))
+    assert [await each.status() for each in rest] == [State.READY] * 4
+
+
+async def test_more_plain_handlers_than_threads_wait_outside_of_the_slots(
+    redis: Redis, client: BaseRedisClient
+) -> None:
+    go_on = threading.Event()
+    ended: list[int] = []
+
+    class Plain(ProbeService):
+        @handles("probe.plain")
+        def plain(self, data: int) -> int:
+            go_on.wait(20)
+            ended.append(data)
+            return data
+
+    service = Plain()
+    service.app_settings = service.app_settings.replace(handler_threads=1)
+    async with working(redis, service, concurrency=4, grace_s=10) as worker:
+        plain = [await client.enqueue_action(action("plain", n)) for n in range(3)]
+        await until(lambda: asyncio.sleep(0, worker.waiting == 2))
+        assert (await client.request(action("echo", 1), 10)).data == 1
+        go_on.set()
+        assert [await each.result(10) for each in plain] == [0, 1, 2]
+        assert service.pools.threads.admitted == 0
+    assert ended == [0, 1, 2]
+
+
+async def test_a_lost_lease_forgets_what_waits(redis: Redis, client: BaseRedisClient) -> None:
+    await client.close()
+    service, settings = NarrowService(), settings_for(lease_s=1)
+    async with working(redis, service, concurrency=5, settings=settings, maintain=False) as worker:
+        sent = [await worker.redis_client.enqueue_action(action("narrow", n)) for n in range(4)]
+        await until(lambda: asyncio.sleep(0, worker.waiting == 2))
+        engine = worker.bus.engine
+        assert (await engine.reclaim("probe", worker_id=worker.worker_id)).actions == 4
+        service.gate.set()
+        assert [await soon(each.result(10)) for each in sent] == [0, 1, 2, 3]
+    assert worker.waiting == 0
+
+
+@pytest.mark.parametrize("concurrency", [0, -1, 1.5, True])
+def test_a_concurrency_must_be_a_positive_number(concurrency: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"concurrency of shop\.x"):
+        handles("shop.x", concurrency=concurrency)
+
+
+def test_options_tell_the_concurrency() -> None:
+    class Shop(BaseService):
+        @handles("shop.x", concurrency=3)
+        async def x(self) -> None: ...
+
+    assert Shop.options_of("shop.x").concurrency == 3
