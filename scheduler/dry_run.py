@@ -43,7 +43,8 @@ class TierEffect(NamedTuple):
 
 
 class Occupied(NamedTuple):
-    """What is left in a tier that a policy no longer has: it would never start."""
+    """What is left in a tier that a policy no longer has: it would never start. What waits includes what is
+    set aside."""
 
     domain: str
     tier: str
@@ -188,6 +189,13 @@ async def _all_there_is(engine: Engine, domain: str) -> AsyncIterator[tuple[str,
     redis, keys = engine.redis, engine.keys
     async for scope, count in redis.hscan_iter(keys.of("waiting", domain), count=_AT_ONCE):
         yield "waiting", scope.decode(), int(count)
+    for field in await redis.hkeys(keys.of("pauses", domain)):
+        kind, _, action_type = field.decode().partition(":")
+        if kind in ("type", "resuming"):
+            async for member, _ in redis.zscan_iter(
+                keys.of("set_aside", domain, action_type), count=_AT_ONCE
+            ):
+                yield "waiting", member.split(b" ")[1].decode(), 1
     batch: list[str] = []
     async for action_id in _members(engine, "scheduled", domain):
         batch.append(action_id)

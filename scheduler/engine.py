@@ -15,7 +15,7 @@ from .attempts import attempt_line
 from .calendar import period_at
 from .clock import Clock
 from .errors import ScriptError
-from .holds import rehold
+from .holds import settle
 from .keys import Keys
 from .model import (
     Claim,
@@ -89,10 +89,10 @@ class Engine:
 
         That is another where a newer one is at work there already: then nothing is written.
         """
-        root, args = self.keys.root(domain), [self._policy(domain).to_json()]
-        version, changed = await scripts.run(self.redis, scripts.load("publish"), root, args)
-        if changed:
-            await rehold(self.redis, root)
+        root, text = self.keys.root(domain), self._policy(domain).to_json()
+        version, replaced = await scripts.run(self.redis, scripts.load("publish"), root, [text])
+        if replaced is not None:
+            await settle(self.redis, root, self.keys.of("unsettled", domain), replaced, text)
         return int(version)
 
     async def enqueue(self, domain: str, actions: Sequence[NewAction]) -> list[Enqueued]:

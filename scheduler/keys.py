@@ -36,6 +36,7 @@ class KeySpec(NamedTuple):
 
 CATALOGUE: tuple[KeySpec, ...] = (
     KeySpec("policy", "policy", "string", "kept", "compiled policy as JSON; read by every claim"),
+    KeySpec("unsettled", "unsettled", "string", "until the holds it caused are looked at", "the policy that was replaced, empty when there were several"),
     KeySpec("ready", "ready:<tier>", "zset", "while a tenant can start", "tenant → virtual start time"),
     KeySpec("waiting", "waiting", "hash", "while something waits", "tenant:tier → how many actions could start; such a tenant is in `ready` or `held`"),
     KeySpec("held", "held", "zset", "while a limit binds", "tenant:tier → time (ms) the limit frees; inf: no time known"),

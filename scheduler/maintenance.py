@@ -119,6 +119,7 @@ class Maintenance(Loop):
         super().__init__()
         self._engine = engine
         self._policies = policies or PolicyStore(engine)
+        self._brought_up = 0
         self._every_s = engine.lease_ms / 3000 if every_s is None else every_s
         self._promote_every_s = promote_every_s
         self._steady_s = steady_s
@@ -131,8 +132,7 @@ class Maintenance(Loop):
     async def tick(self) -> float:
         """One round over all domains."""
         await self._calibrate()
-        if await self._policies.catch_up():
-            await self._policies.bring_up(self._vigils)
+        await self._follow_policy()
         delay_s = self._every_s * random.uniform(0.8, 1.0)
         for domain, vigil in self._vigils.items():
             await self._reclaim(domain, vigil)
@@ -156,6 +156,14 @@ class Maintenance(Loop):
         self._prune_at_s = self._steady_s() + (
             0 if gone >= PAGE else _PRUNE_EVERY_S * random.uniform(0.8, 1.2)
         )
+
+    async def _follow_policy(self) -> None:
+        """A publisher may have died on its way: the newest version gets to work in every domain, whoever
+        told this process of it."""
+        await self._policies.catch_up()
+        if self._engine.policy_version != self._brought_up:
+            await self._policies.bring_up(self._vigils)
+            self._brought_up = self._engine.policy_version
 
     async def _calibrate(self) -> None:
         """Clocks drift apart: measure the distance to the server's again from time to time."""

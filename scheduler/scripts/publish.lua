@@ -1,17 +1,35 @@
 -- publish: put a compiled policy to work in one domain, unless a newer version is at work there.
 --
--- @keys policy
+-- @keys policy unsettled ready tags fairness
 -- @argv policy_json:str
 -- @include wake
--- REPLY: {the version at work now, 1 (another policy was replaced: `rehold`) or 0}
+-- REPLY: {the version at work now, the policy it replaced}
+--        The second until `settle`: holds that it caused may have to end. Empty when there were several, nil when
+--        nothing is to be done.
+
+-- What is remembered of a tier that is gone and empty.
+local function forget_tiers(before, after)
+  local stays = {}
+  for _, tier in ipairs(after.tiers) do stays[tier.name] = true end
+  for _, tier in ipairs(before.tiers) do
+    if not stays[tier.name] and redis.call('EXISTS', ready_prefix .. tier.name) == 0 then
+      redis.call('UNLINK', tags_prefix .. tier.name)
+      redis.call('HDEL', fairness_key, 'vt:' .. tier.name, 'credit:' .. tier.name)
+    end
+  end
+end
 
 local wanted = cjson.decode(policy_json)
-local present = redis.call('GET', policy_key)
-local version = present and cjson.decode(present).version or 0
-if version > wanted.version then return {version, 0} end
-if present ~= policy_json then
+local present_json = redis.call('GET', policy_key)
+local present = present_json and cjson.decode(present_json)
+local version = present and present.version or 0
+if version > wanted.version then return {version, false} end
+if present_json ~= policy_json then
   redis.call('SET', policy_key, policy_json)
-  if present then wake_one() end -- a limit may have gone that it waits for
-  return {wanted.version, present and 1 or 0}
+  if present then
+    forget_tiers(present, wanted)
+    redis.call('SET', unsettled_key, redis.call('EXISTS', unsettled_key) == 1 and '' or present_json)
+    wake_one() -- a limit may have gone that it waits for
+  end
 end
-return {wanted.version, 0}
+return {wanted.version, redis.call('GET', unsettled_key)}

@@ -1,6 +1,6 @@
 -- weigh: what binds tenants under one policy, and what would under another. Writes nothing.
 --
--- @keys usage
+-- @keys usage overrides backpressure
 -- @argv now_ms:int present_json:str wanted_json:str period_parts:int rest:rest
 --       rest: (name, start_ms, end_ms)* of the periods of both policies, `period_parts` arguments in all; then scopes:
 --       tenant:tier, or * for the limits of the domain
@@ -20,7 +20,18 @@ local function by_name(policy_json)
   return {tiers = tiers, limits = policy.limits}
 end
 
-local function binding_of(policy, scope, states)
+local overridden = redis.call('EXISTS', overrides_key) == 1
+
+-- What operators and handlers said for a tenant outranks both policies.
+local function said_for(scope)
+  local tenant = split_stream(scope)
+  local text = overridden and tenant and redis.call('HGET', overrides_key, tenant)
+  local said = text and cjson.decode(text) or {}
+  local pressed_until = tonumber(redis.call('ZSCORE', backpressure_key, scope) or 0)
+  return said, said.paused or pressed_until > now_ms
+end
+
+local function binding_of(policy, scope, states, said)
   if scope == '*' then
     local _, _, why = allowance(policy.limits, states, now_ms, periods, 1)
     return why or ''
@@ -28,11 +39,12 @@ local function binding_of(policy, scope, states)
   local _, name = split_stream(scope)
   local tier = policy.tiers[name]
   if not tier then return '' end
-  local _, _, why = allowance(tier.limits, states, now_ms, periods, 1)
-  if why then return why end
-  if tier.concurrency > 0 and running_of(domain_tag .. scope) >= tier.concurrency then
-    return 'concurrency ' .. tier.concurrency
+  if not said.limits then
+    local _, _, why = allowance(tier.limits, states, now_ms, periods, 1)
+    if why then return why end
   end
+  local most = said.max_concurrency or tier.concurrency
+  if most > 0 and running_of(domain_tag .. scope) >= most then return 'concurrency ' .. most end
   return ''
 end
 
@@ -40,7 +52,9 @@ local present, wanted, reply = by_name(present_json), by_name(wanted_json), {}
 for i = rest_at + period_parts, #ARGV do
   local packed = redis.call('HGET', usage_key, ARGV[i])
   local states = packed and cmsgpack.unpack(packed) or {}
-  reply[#reply + 1] = binding_of(present, ARGV[i], states)
-  reply[#reply + 1] = binding_of(wanted, ARGV[i], states)
+  local said, stopped = said_for(ARGV[i])
+  for _, policy in ipairs({present, wanted}) do
+    reply[#reply + 1] = stopped and '' or binding_of(policy, ARGV[i], states, said)
+  end
 end
 return reply

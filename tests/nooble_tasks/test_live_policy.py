@@ -107,13 +107,13 @@ async def test_redis_fails_while_the_new_policy_is_loaded(
     """Then it starts with what it knows, and asks again at the next claim."""
     await published(redis, BEFORE)
     async with working(redis, ProbeService()) as worker:
-        await published(redis, AFTER)
         with monkeypatch.context() as patch:
 
             async def fails() -> bool:
                 raise ConnectionError("gone")
 
             patch.setattr(worker.bus.policies, "catch_up", fails)
+            await published(redis, AFTER)
             await client.request(action("echo"))
             assert "loading version 2 of the policy: gone" in caplog.text
             assert time_allowed(worker) == 300

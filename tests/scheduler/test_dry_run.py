@@ -9,6 +9,8 @@ from redis.asyncio import Redis
 
 from scheduler import Outcome, PolicyStore, TierInUseError
 from scheduler.dry_run import NAMED, Occupied, Tenants, TierEffect
+from scheduler.overrides import pause_tenant, set_override
+from scheduler.pauses import action_type, pause
 from tests.scheduler.world import MINUTE, World, new, some
 
 NOBODY = Tenants(0, [])
@@ -119,20 +121,22 @@ BOTH = policy(gold="", free="")
 ONE = policy(free="")
 
 
-@pytest.mark.parametrize("what", ["waiting", "held", "scheduled", "retrying", "running"])
+@pytest.mark.parametrize("what", ["waiting", "held", "scheduled", "retrying", "running", "aside"])
 async def test_a_tier_that_is_not_empty_stays(redis: Redis, what: str) -> None:
     world, store = await started(redis, BOTH.replace("priority = 1\n", "priority = 1\nmax_concurrency = 1\n"))
     later = {"due_ms": world.now + MINUTE} if what == "scheduled" else {}
     await world.enqueue(new("x1", "acme", "gold", **later), new("y1", "acme", "free"))
     if what == "held":
         await world.enqueue(new("x2", "acme", "gold"))
-    if what in ("held", "running", "retrying"):
+    if what == "aside":
+        await pause(world.engine, [world.domain], action_type("embedding.generate"), by="ana")
+    if what in ("held", "running", "retrying", "aside"):
         claim = await world.claim()
     if what == "retrying":
         await world.finish(*claim.actions, outcome=Outcome.RETRY, due_ms=world.now + MINUTE)
     before = await world.snapshot()
     counts: dict[str, Any] = {
-        "waiting": int(what in ("waiting", "held")),
+        "waiting": int(what in ("waiting", "held", "aside")),
         "scheduled": int(what in ("scheduled", "retrying")),
         "running": int(what in ("running", "held")),
     }
@@ -170,3 +174,15 @@ async def test_in_place_of_nothing(redis: Redis) -> None:
     store = PolicyStore(World(redis).engine)
     found = await store.dry_run(BOTH)
     assert (found.version, found.diff.added, found.effects, found.occupied) == (0, ["gold", "free"], [], [])
+
+
+async def test_who_has_limits_of_its_own_or_is_paused_is_not_touched(redis: Redis) -> None:
+    world, store = await started(redis, policy(free='limits = ["2/minute"]'))
+    for tenant in ("own", "paused", "calm", "busy"):
+        await world.enqueue(*some(3, tenant, "free"))
+    await world.claim(slots=20)
+    await set_override(world.engine, [world.domain], "own", by="ana", limits=["1/day"])
+    await pause_tenant(world.engine, [world.domain], "paused", by="ana")
+    await world.claim(slots=20)
+    [effect] = (await store.dry_run(policy(free='limits = ["3/minute"]'))).effects
+    assert effect.start_again == Tenants(2, ["busy", "calm"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from scheduler import (
     UnknownVersionError,
 )
 from scheduler import policy_store as module
+from scheduler.maintenance import Maintenance
 from tests.scheduler.world import NOW, World
 
 FIRST = 'default_tier = "free"\n[tiers.free]\npriority = 1\n'
@@ -282,3 +284,17 @@ async def test_on_a_cluster_shared_keys_have_no_tag(redis: Redis) -> None:
     await publish(store, SECOND)
     found = {key.decode() for key in await redis.keys()}
     assert found == {"nooble::policies", "nooble::domains", "nooble:{probe}:policy"}
+
+
+async def test_maintenance_finishes_what_a_publisher_left(redis: Redis) -> None:
+    """Also when this process knows the version already: a claim in another of its domains told it."""
+    store = store_of(redis)
+    await store.join(["a", "b"], by="worker w1")
+    maintenance = Maintenance(store._engine, ["a", "b"], policies=store)
+    await maintenance.tick()
+    await store._add(1, SECOND, "ana", "died after this")
+    await store.catch_up()
+    await maintenance.tick()
+    for domain in ("a", "b"):
+        compiled = await redis.get(f"nooble:{domain}:policy")
+        assert json.loads(compiled or b"")["version"] == 2
