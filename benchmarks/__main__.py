@@ -1,5 +1,8 @@
 """``python -m benchmarks``: nooble-tasks beside the bare client and beside rivals, on one server, in one run.
 
+Other scenarios by name: ``noisy`` (one tenant's backlog and fifty small ones on a live worker), ``scaling``
+(cost of a claim by how many tenants wait), ``memory`` (what 100,000 tenants leave behind).
+
 Everything runs in processes of its own; rounds are interleaved and medians are shown.
 """
 
@@ -23,6 +26,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from . import memory, noisy, scaling
 from .server import flush, fresh_server, usage
 
 HERE = Path(__file__).parent
@@ -119,6 +123,25 @@ def rival_round(name: str, url: str, *, count: int) -> dict[str, Row]:
     return {name: measured(url, count, call)}
 
 
+def noisy_round(url: str) -> dict[str, Row]:
+    """A live worker and its noisy neighbour."""
+    return noisy.measure(url)
+
+
+def role_round(module: str, url: str) -> dict[str, Row]:
+    """A scenario that is one role."""
+    flush(url)
+    rows: Any = run_role(module, url)
+    return dict(rows)
+
+
+SCENARIOS: dict[str, tuple[Callable[[str], dict[str, Row]], str]] = {
+    "noisy": (noisy_round, noisy.LEGEND),
+    "scaling": (partial(role_round, "benchmarks.scaling"), scaling.LEGEND),
+    "memory": (partial(role_round, "benchmarks.memory"), memory.LEGEND),
+}
+
+
 def medians(rounds: list[dict[str, Row]]) -> dict[str, Row]:
     """Per subject and figure the median of all rounds."""
     collected: dict[str, dict[str, list[float]]] = {}
@@ -135,7 +158,7 @@ def medians(rounds: list[dict[str, Row]]) -> dict[str, Row]:
 def table(result: dict[str, Row]) -> Table:
     """The figures as a table: a subject per column."""
     figures = list(dict.fromkeys(figure for row in result.values() for figure in row))
-    shown = Table(title="medians of this run; compare within it only", caption=_LEGEND)
+    shown = Table(title="medians of this run; compare within it only")
     shown.add_column("figure", no_wrap=True)
     for subject in result:
         shown.add_column(subject, justify="right", no_wrap=True)
@@ -153,6 +176,7 @@ def _number(value: float | None) -> str:
 def main() -> None:
     """Measure and show."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("scenario", nargs="?", choices=["speed", *SCENARIOS], default="speed")
     parser.add_argument("--count", type=int, default=20_000, help="actions per round of ours and the floor")
     parser.add_argument("--rival-count", type=int, default=3_000, help="tasks per round of a rival")
     parser.add_argument("--rounds", type=int, default=3)
@@ -169,6 +193,10 @@ def main() -> None:
         lambda url: ours_round(url, chosen.count, 10_000),
         *(partial(rival_round, name, count=chosen.rival_count) for name in rivals),
     ]
+    legend = _LEGEND
+    if chosen.scenario != "speed":
+        step, legend = SCENARIOS[chosen.scenario]
+        steps = [step]
     console = Console(stderr=chosen.json)
     with fresh_server(append_only=chosen.aof) as server, Progress(console=console) as progress:
         url = server.url
@@ -176,7 +204,8 @@ def main() -> None:
         for step in steps * chosen.rounds:
             rounds.append(step(url))
             progress.advance(bar)
-        rounds.append(call_and_idle_round(url, chosen.idle_window))
+        if chosen.scenario == "speed":
+            rounds.append(call_and_idle_round(url, chosen.idle_window))
         progress.advance(bar)
         about = {
             "server": f"{server.kind} {server.version}",
@@ -188,7 +217,7 @@ def main() -> None:
     if chosen.json:
         print(json.dumps({"about": about, "medians": result}, indent=2))
     else:
-        console.print(table(result), about)
+        console.print(table(result), legend, about)
 
 
 def _processors() -> int:

@@ -1,0 +1,211 @@
+"""Noisy neighbour: a tenant's backlog of 10,000 actions of 2 ms, then 50 tenants that send 10 each; 10 slots.
+
+Beside it in the same round: the same work of a single tenant, and how late tenants start after their limit
+has freed. Run as a process: ``python -m benchmarks.noisy work|send URL …``; prints lines of JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from nooble_tasks import (
+    BaseRedisClient,
+    BaseService,
+    BaseWorker,
+    CommonAppSettings,
+    DomainAction,
+    RedisManager,
+    handles,
+)
+
+from .loop import run
+from .server import flush
+
+_POLICY = Path(__file__).with_name("noisy.toml")
+BACKLOG, TENANTS, EACH, SLOTS = 10_000, 50, 10, 10
+LIMITED, LIMITED_EACH = 20, 8
+_WINDOW_S = 1.001
+
+LEGEND = (
+    "wait_: of the 50 tenants, from enqueue to start; vs_one_tenant: drain time over that of the same work "
+    "of one tenant; late_: start of a held tenant after its limit (2/second) has freed"
+)
+
+
+class Naps(BaseService):
+    """Actions that take 2 ms; notes when they start."""
+
+    def __init__(self, count: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.starts: list[tuple[str, float, float]] = []
+        self.left = count
+        self.all_done = asyncio.Event()
+
+    @handles("nap.short")
+    async def short(self, data: dict[str, Any], action: DomainAction) -> None:
+        """Sleep for 2 ms."""
+        self.starts.append((action.tenant_id, data["at"], time.time()))
+        await asyncio.sleep(0.002)
+        self.left -= 1
+        if not self.left:
+            self.all_done.set()
+
+
+def settings(url: str) -> CommonAppSettings:
+    """Settings of both roles."""
+    return CommonAppSettings(
+        domain_name="nap", redis_url=url, tiers_file=_POLICY, log_level="ERROR", concurrency=SLOTS
+    )
+
+
+async def work(url: str, count: int) -> None:
+    """Run until ``count`` actions have ended; how long it took, when each was sent and started."""
+    chosen = settings(url)
+    async with RedisManager(chosen) as manager:
+        service = Naps(count, app_settings=chosen)
+        worker = BaseWorker(chosen, manager.get_client(), service)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        began = time.time()
+        running = asyncio.create_task(worker.run())
+        await service.all_done.wait()
+        drain_s = time.time() - began
+        await worker.stop()
+        await running
+        await worker.redis_client.close()
+    print(json.dumps({"drain_s": drain_s, "starts": service.starts}), flush=True)
+
+
+async def send(url: str, prefix: str, tier: str, tenants: int, each: int) -> None:
+    """Send ``each`` actions of every tenant, one call per tenant."""
+    chosen = settings(url)
+    async with RedisManager(chosen) as manager:
+        client = BaseRedisClient("nap", manager.get_client(), chosen)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for number in range(tenants):
+            name = f"{prefix}{number}"
+            for first in range(0, each, 500):
+                at = {"at": time.time()}
+                count = min(500, each - first)
+                await client.enqueue_actions(
+                    [
+                        DomainAction(action_type="nap.short", tenant_id=name, tenant_tier=tier, data=at)
+                        for _ in range(count)
+                    ]
+                )
+        await client.close()
+    print("{}", flush=True)
+
+
+class Role:
+    """A role in a process of its own, ready to go."""
+
+    def __init__(self, *arguments: object) -> None:
+        command = [sys.executable, "-m", "benchmarks.noisy", *map(str, arguments)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._read()
+
+    def go(self) -> None:
+        """Begin."""
+        stdin: IO[str] | None = self._process.stdin
+        assert stdin
+        stdin.write("go\n")
+        stdin.flush()
+
+    def result(self) -> Any:
+        """What it measured, once it has ended."""
+        return json.loads(self._read())
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate()
+
+    def _read(self) -> str:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"a role of the noisy scenario failed: {self._process.args!r}")
+        return line
+
+
+@contextmanager
+def role(*arguments: object) -> Iterator[Role]:
+    """A role for the length of the block."""
+    started = Role(*arguments)
+    try:
+        yield started
+    finally:
+        started.close()
+
+
+def _send(url: str, *arguments: object) -> None:
+    with role("send", url, *arguments) as sender:
+        sender.go()
+        sender.result()
+
+
+def drain(url: str, *, others: bool) -> tuple[float, list[float]]:
+    """Seconds to drain it all, and the waits of the 50 tenants in ms."""
+    flush(url)
+    _send(url, "a", "t", 1, BACKLOG if others else BACKLOG + TENANTS * EACH)
+    with (
+        role("work", url, BACKLOG + TENANTS * EACH) as worker,
+        role("send", url, "b", "t", TENANTS, EACH) as sender,
+    ):
+        worker.go()
+        if others:
+            sender.go()
+            sender.result()
+        result = worker.result()
+    waits = [(began - at) * 1000 for tenant, at, began in result["starts"] if tenant.startswith("b")]
+    return result["drain_s"], sorted(waits)
+
+
+def lateness(url: str) -> list[float]:
+    """By how many ms a tenant of 2 per second started later than its limit allowed."""
+    flush(url)
+    _send(url, "c", "limited", LIMITED, LIMITED_EACH)
+    with role("work", url, LIMITED * LIMITED_EACH) as worker:
+        worker.go()
+        starts = worker.result()["starts"]
+    late = []
+    for number in range(LIMITED):
+        mine = sorted(began for tenant, _, began in starts if tenant == f"c{number}")
+        late += [(later - earlier - _WINDOW_S) * 1000 for earlier, later in zip(mine, mine[2:], strict=False)]
+    return sorted(late)
+
+
+def measure(url: str) -> dict[str, dict[str, float]]:
+    """One round."""
+    alone_s, _ = drain(url, others=False)
+    drain_s, waits = drain(url, others=True)
+    late = lateness(url)
+    return {
+        "noisy": {
+            "wait_p50_ms": waits[len(waits) // 2],
+            "wait_p99_ms": waits[int(len(waits) * 0.99)],
+            "drain_s": drain_s,
+            "one_tenant_drain_s": alone_s,
+            "vs_one_tenant": drain_s / alone_s,
+            "late_p50_ms": late[len(late) // 2],
+            "late_p99_ms": late[int(len(late) * 0.99)],
+        }
+    }
+
+
+if __name__ == "__main__":
+    name, address, *rest = sys.argv[1:]
+    if name == "work":
+        run(work(address, int(rest[0])))
+    else:
+        run(send(address, rest[0], rest[1], int(rest[2]), int(rest[3])))
