@@ -14,12 +14,14 @@ from typing import Any
 from pydantic import BaseModel
 from redis.exceptions import RedisError
 
-from ._engine import Enqueued, NewAction, SchedulerError, UnknownTierError
+from ._engine import Enqueued, NewAction, SchedulerError, UnconfirmedError, UnknownTierError
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
 from .callbacks import callback_for, listen
 from .context import current_context, earliest, tenant_or_current
 from .dead_letters import DeadLetters
+from .delivery_errors import NotReplicated
+from .durability import raise_doubts, with_doubts
 from .errors import ActionTimeout, InvalidAction, InvalidTime, QueueUnavailable, UnknownTier
 from .handle import (
     ActionHandle,
@@ -136,7 +138,7 @@ class BaseRedisClient:
         """Send and wait; the response, failed or not, or None when there was none in time."""
         try:
             return await self._exchange(action, timeout)
-        except (ActionTimeout, QueueUnavailable):
+        except (ActionTimeout, QueueUnavailable, NotReplicated):
             return None
 
     async def _exchange(self, action: DomainAction, timeout: float) -> DomainActionResponse:
@@ -291,14 +293,17 @@ class BaseRedisClient:
         for index, (_, domain, _) in enumerate(prepared):
             by_domain.setdefault(domain, []).append(index)
         said: dict[int, Enqueued] = {}
+        doubts: list[UnconfirmedError] = []
         try:
             await self.bus.ready()
             for domain, indexes in by_domain.items():
                 async with self.bus.calls:
-                    enqueued = await self.bus.engine.enqueue(domain, [prepared[i][2] for i in indexes])
+                    call = self.bus.engine.enqueue(domain, [prepared[i][2] for i in indexes])
+                    enqueued = await with_doubts(call, doubts)
                 said.update(zip(indexes, enqueued, strict=True))
         except (RedisError, OSError, SchedulerError) as error:
             raise unavailable(error) from error
+        raise_doubts(doubts)
         return [said[index] for index in range(len(prepared))]
 
     def _with_known_queue(self, action: DomainAction, domain: str) -> DomainAction:

@@ -24,7 +24,8 @@
     │   ├── NotReplicated         in line, but not confirmed by enough replicas
     │   └── QueueUnavailable
     ├── LeaseLost
-    ├── HandlerProcessDied        (in delivery_errors.py, as is WorkerStopping)
+    ├── HandlerProcessDied        (in delivery_errors.py, as is the next)
+    ├── WorkerStopping            it gives the action back, unspent
     ├── StateError
     │   ├── MissingTenant
     │   ├── StateModelMismatch

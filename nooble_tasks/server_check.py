@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import redis.asyncio as redis_asyncio
 from redis.exceptions import RedisError
+
+from .delivery_errors import ServerRefused
+
+if TYPE_CHECKING:
+    from .settings import CommonAppSettings
 
 OLDEST_VERSION = (6, 2)
 MAX_SKEW_S = 1.0
@@ -28,15 +34,27 @@ class ServerFinding(NamedTuple):
         return f"{self.message}; {self.advice}"
 
 
-async def check_server(client: redis_asyncio.Redis, now: datetime | None = None) -> list[ServerFinding]:
+async def check_server(
+    client: redis_asyncio.Redis,
+    now: datetime | None = None,
+    *,
+    durability: str = "aof",
+    min_replicas: int = 1,
+) -> list[ServerFinding]:
     """Everything found on the server (on a cluster: on each primary), errors first; empty when all is well.
 
-    Reads INFO and TIME only, which managed services allow too.
+    What is wrong depends on what is promised: with `durability="memory"` nobody needs an append-only file,
+    with "replicated" there must be `min_replicas` replicas. Reads INFO and TIME only, which managed services
+    allow too.
     """
     findings: list[ServerFinding] = []
     for name, node in _nodes(client):
         info = await _info(client, node)
         judged = _judge(info, expected_cluster=node is not None)
+        if durability == "memory":
+            judged = [finding for finding in judged if finding.code != "persistence"]
+        if durability == "replicated":
+            judged += _too_few_replicas(info, min_replicas)
         findings.extend(finding._replace(message=f"{name}{finding.message}") for finding in judged)
         skew = await _skew_s(client, node, now)
         if abs(skew) > MAX_SKEW_S:
@@ -99,6 +117,41 @@ def _judge(info: Mapping[str, Any], *, expected_cluster: bool) -> list[ServerFin
             )
         )
     return findings
+
+
+def _too_few_replicas(info: Mapping[str, Any], wanted: int) -> list[ServerFinding]:
+    connected = int(info.get("connected_slaves", 0))
+    if connected >= wanted:
+        return []
+    return [
+        ServerFinding(
+            "error",
+            "replicas",
+            f"{connected} of {wanted} replicas are connected: no enqueue can be confirmed",
+            "start them, lower min_replicas, or set durability=aof",
+        )
+    ]
+
+
+async def check_at_start(
+    client: redis_asyncio.Redis, settings: CommonAppSettings, logger: logging.Logger
+) -> None:
+    """What a worker does about `check_server` before it takes work: warns, or raises ServerRefused."""
+    if settings.server_check == "off":
+        return
+    try:
+        found = await check_server(client, durability=settings.durability, min_replicas=settings.min_replicas)
+    except (RedisError, OSError) as error:
+        logger.warning("the server could not be checked: %s", error)
+        return
+    for finding in found:
+        logger.warning("%s: %s", finding.severity, finding)
+    if found and settings.server_check == "refuse":
+        raise ServerRefused(
+            f"this Redis server does not fit durability={settings.durability!r}: "
+            f"{'; '.join(map(str, found))}. Or set server_check=warn",
+            details={"found": [finding.code for finding in found]},
+        )
 
 
 def _nodes(client: redis_asyncio.Redis) -> list[tuple[str, Any]]:

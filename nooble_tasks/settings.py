@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -36,6 +36,9 @@ from .settings_sources import (
     refuse_unknown_variables,
     unknown_name,
 )
+
+Durability = Literal["memory", "aof", "replicated"]
+ServerCheck = Literal["warn", "refuse", "off"]
 
 _ID_PATTERN = rf"^{ID_BODY}$"
 
@@ -77,6 +80,14 @@ class CommonAppSettings(BaseSettings):
         300.0, ge=1, description="how long at least the id of a finished action is still known"
     )
 
+    durability: Durability = Field(
+        "aof", description="what an enqueue promises: memory, aof, replicated (waits for replicas)"
+    )
+    min_replicas: int = Field(1, ge=1, le=100, description="replicas that confirm an enqueue when replicated")
+    replication_timeout_s: float = Field(1.0, gt=0, le=60, description="longest wait for the replicas")
+    server_check: ServerCheck = Field(
+        "warn", description="what a worker does at its start about an unfit server: warn, refuse, off"
+    )
     dead_letters_kept: int = Field(10_000, ge=0, le=200_000, description="dead letters kept per tenant")
     dead_letters_ttl_s: float = Field(14 * 86_400.0, gt=0, description="how long a dead letter is kept")
     poison_deaths: int = Field(
@@ -147,6 +158,18 @@ class CommonAppSettings(BaseSettings):
         domain = values.get("domain_name") or cls.model_fields["domain_name"].default
         domain = domain or service_to_domain(service or "app")
         return {**values, "service_name": service or f"{domain}_service", "domain_name": domain}
+
+    @model_validator(mode="after")
+    def _replicas_can_be_waited_for(self) -> Self:
+        if self.durability == "replicated":
+            if self.redis_cluster:
+                raise ValueError("durability='replicated' needs one master (or Sentinel), not a cluster")
+            if self.replication_timeout_s >= self.redis_socket_timeout_s:
+                raise ValueError(
+                    f"replication_timeout_s={self.replication_timeout_s:g} must be less than "
+                    f"redis_socket_timeout_s={self.redis_socket_timeout_s:g}"
+                )
+        return self
 
     @field_validator("redis_url")
     @classmethod

@@ -27,6 +27,7 @@ from .logs import get_logger
 from .membership import Membership
 from .orphans import host_and_pid
 from .pools import Pools
+from .server_check import check_at_start
 from .service import BaseService
 from .settings import CommonAppSettings
 from .turns import Turns
@@ -131,6 +132,7 @@ class BaseWorker:
         self._ended.clear()
         try:
             await self._insist(self.bus.ready)
+            await check_at_start(self.bus.redis, self.app_settings, self._logger)
             for service in self._services.values():
                 await service.start()
             await self._pools.warm(

@@ -33,6 +33,7 @@ from .model import (
 )
 from .policy_diff import PolicyChange, PolicyDiff
 from .policy_store import PolicyStore, PolicyVersion, Published
+from .replication import Replication, UnconfirmedError
 from .tiers import Policy, TierPolicy
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "Promoted",
     "Published",
     "Reclaimed",
+    "Replication",
     "Retention",
     "SchedulerError",
     "ScriptError",
@@ -69,6 +71,7 @@ __all__ = [
     "TierEffect",
     "TierInUseError",
     "TierPolicy",
+    "UnconfirmedError",
     "UnknownTierError",
     "UnknownVersionError",
 ]

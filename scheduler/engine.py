@@ -30,6 +30,7 @@ from .model import (
     Retention,
 )
 from .poison import PoisonRule, reclaim
+from .replication import Replication, run_confirmed
 from .tiers import CompiledPolicy, Policy
 
 MAX_ITEMS = 500
@@ -75,6 +76,7 @@ class Engine:
         self.callback_ttl_ms = callback_ttl_ms
         self.retention = Retention()
         self.poison = PoisonRule()
+        self.replication: Replication | None = None
         self._compiled: dict[str, CompiledPolicy] = {}
         self._periods: dict[str, tuple[str, ...]] = {}
 
@@ -100,6 +102,7 @@ class Engine:
 
         One round trip however many. The same ``action_id`` twice is one action. Raises
         :class:`ScriptError` when a foreign key stands where a stream should be; the others are in line then.
+        With ``replication`` raises :class:`UnconfirmedError` when they are in line, but on too few replicas.
         """
         script, root = scripts.load("enqueue"), self.keys.root(domain)
         now_ms = self.clock.now_ms()
@@ -108,12 +111,15 @@ class Engine:
             (script, root, [now_ms, self.duplicate_window_ms, *_enqueue_args(batch, now_ms)])
             for batch in batches
         ]
-        replies = await self._run(calls)
-        return [
+        replies, unsure = await run_confirmed(self._run, self.redis, calls, self.replication)
+        enqueued = [
             _enqueued(action, said)
             for batch, reply in zip(batches, replies, strict=True)
             for action, said in zip(batch, reply, strict=True)
         ]
+        if unsure is not None:
+            raise unsure.about(enqueued)
+        return enqueued
 
     async def claim(self, domain: str, worker_id: str, slots: int) -> Claim:
         """Take up to ``slots`` actions, with ownership, in the order the laws ask for.

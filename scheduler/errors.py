@@ -6,6 +6,7 @@ SchedulerError
 │   ├── TierInUseError       a policy without a tier that still has actions
 │   └── UnknownVersionError  a version the policy store does not have
 ├── UnknownTierError         a tier the policy does not have
+├── UnconfirmedError   in line, but on too few replicas (in replication.py)
 └── ScriptError              a script refused or failed; carries verb and the server's words
 """
 

@@ -133,7 +133,7 @@ async def run(redis: Any, script: Script, root: str, args: Sequence[Any]) -> Any
         except NoScriptError:
             return await redis.execute_command(*script.command_with_text(root, args))
     except ResponseError as error:
-        raise _explained(script, error) from error
+        raise explained(script, error) from error
 
 
 async def run_together(redis: Any, calls: Sequence[tuple[Script, str, Sequence[Any]]]) -> list[Any]:
@@ -144,7 +144,7 @@ async def run_together(redis: Any, calls: Sequence[tuple[Script, str, Sequence[A
             script, root, args = calls[index]
             replies[index] = await run(redis, script, root, args)
         elif isinstance(reply, ResponseError):
-            raise _explained(calls[index][0], reply) from reply
+            raise explained(calls[index][0], reply) from reply
         elif isinstance(reply, Exception):
             raise reply
     return replies
@@ -162,7 +162,7 @@ async def _execute_together(redis: Any, commands: list[tuple[Any, ...]]) -> list
     return replies
 
 
-def _explained(script: Script, error: ResponseError) -> Exception:
+def explained(script: Script, error: ResponseError) -> Exception:
     """Server states (LOADING, OOM, READONLY …) keep their own type; a script's own failure gets its verb."""
     text = str(error)
     if "OOM command not allowed" in text:  # Redis 6.2 wraps it
