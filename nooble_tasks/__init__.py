@@ -18,7 +18,10 @@ from ._engine import (
     ManualClock,
     Occupied,
     OpenedLetter,
+    Operation,
     Outcome,
+    Override,
+    Pause,
     Policy,
     PolicyChange,
     PolicyConflictError,
@@ -89,6 +92,7 @@ from .ids import ServiceRegistry, check_action_id, check_domain, check_id, check
 from .inspector import Inspector
 from .logs import get_logger, init_logging
 from .lookup_errors import ActionNotFound, UnknownTenant
+from .operating import Operator, TenantStanding
 from .queue_manager import DomainQueueManager, QueueManager
 from .rate_limit_headers import rate_limit_headers
 from .redis_manager import RedisManager, get_redis_client
@@ -148,7 +152,11 @@ __all__ = [
     "NotReplicated",
     "Occupied",
     "OpenedLetter",
+    "Operation",
+    "Operator",
     "Outcome",
+    "Override",
+    "Pause",
     "PayloadNotSerializable",
     "PayloadTooDeep",
     "PayloadTooLarge",
@@ -181,6 +189,7 @@ __all__ = [
     "StateModelMismatch",
     "TenantLimits",
     "TenantRow",
+    "TenantStanding",
     "Tenants",
     "TierEffect",
     "TierInUseError",

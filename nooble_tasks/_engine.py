@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         UnconfirmedError,
         UnknownTierError,
         UnknownVersionError,
+        known,
         maintenance,
         overrides,
         pauses,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from scheduler.attempts import AttemptError
     from scheduler.dead_letters import DeadLetter, DeadLetters, LetterFilter, OpenedLetter
     from scheduler.engine import read_extended
+    from scheduler.pauses import Operation, Pause
     from scheduler.poison import Poisoned, PoisonRule
     from scheduler.shares import TierStanding
     from scheduler.tenants import SortBy, TenantRow, Tenants
@@ -76,7 +78,8 @@ else:
     _scheduler = import_module(_NAME)
     globals().update({name: getattr(_scheduler, name) for name in _scheduler.__all__})
     inspection, maintenance, scripts = _part("inspect"), _part("maintenance"), _part("scripts")
-    overrides, pauses = _part("overrides"), _part("pauses")
+    overrides, pauses, known = _part("overrides"), _part("pauses"), _part("known")
+    Operation, Pause = pauses.Operation, pauses.Pause
     read_extended = _part("engine").read_extended
     AttemptError = _part("attempts").AttemptError
     _letters, _poison = _part("dead_letters"), _part("poison")
@@ -111,8 +114,10 @@ __all__ = [
     "NewAction",
     "Occupied",
     "OpenedLetter",
+    "Operation",
     "Outcome",
     "Override",
+    "Pause",
     "PoisonRule",
     "Poisoned",
     "Policy",
@@ -146,6 +151,7 @@ __all__ = [
     "Why",
     "crowd",
     "inspection",
+    "known",
     "maintenance",
     "overrides",
     "pauses",

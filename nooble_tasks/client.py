@@ -34,6 +34,7 @@ from .handle import (
 from .idempotency import action_id_for
 from .ids import check_id
 from .inspector import Inspector
+from .operating import Operator
 from .settings import CommonAppSettings
 from .times import aware, delay_seconds, moment
 
@@ -50,6 +51,7 @@ class BaseRedisClient:
         self.bus = Bus.of(redis_client, settings)
         self.queue_manager = self.bus.queue_manager
         self.inspector = Inspector(self.bus)
+        self.operator = Operator(self.bus)
         self.dead_letters = DeadLetters(self.bus)
 
     # -- fire and forget --------------------------------------------------------------------------------

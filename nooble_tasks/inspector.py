@@ -18,6 +18,7 @@ from ._engine import (
     Why,
     crowd,
     inspection,
+    known,
     reasons,
     shares,
     usage,
@@ -114,7 +115,7 @@ class Inspector:
     async def tenants_like(self, tenant_id: str, domains: Sequence[str]) -> list[str]:
         """Known tenants whose name resembles `tenant_id`, nearest first, at most three."""
         async with self._asking():
-            return await usage.tenants_like(self._bus.engine, domains, tenant_id)
+            return await known.tenants_like(self._bus.engine, domains, tenant_id)
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[None]:

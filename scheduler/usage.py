@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from . import scripts
@@ -12,8 +11,6 @@ from .calendar import period_at
 from .engine import Engine
 from .errors import UnknownTierError
 from .limits import Limit
-
-_NAMES_LOOKED_AT = 20_000
 
 
 class LimitStatus(NamedTuple):
@@ -87,7 +84,7 @@ async def tenant_limits(engine: Engine, domain: str, tenant_id: str, tier: str) 
         reply = await scripts.run(engine.redis, scripts.load("limits"), engine.keys.root(domain), args)
         match reply[0]:
             case b"nopolicy":
-                return _unused(engine, domain, tenant_id, tier, now_ms)
+                return await _unused(engine, domain, tenant_id, tier, now_ms)
             case b"notier":
                 raise UnknownTierError(tier, [name.decode() for name in reply[1:]])
             case b"periods":
@@ -114,20 +111,6 @@ async def check_tier(engine: Engine, domain: str, tier: str) -> None:
     names = await tier_names(engine, domain)
     if tier not in names:
         raise UnknownTierError(tier, names)
-
-
-async def tenants_like(engine: Engine, domains: Sequence[str], tenant_id: str) -> list[str]:
-    """Tenants with something waiting or used whose name resembles ``tenant_id``, nearest first."""
-    names: set[str] = set()
-    for domain in domains:
-        for name, scan in (("waiting", engine.redis.hscan_iter), ("usage_due", engine.redis.zscan_iter)):
-            seen = 0
-            async for item in scan(engine.keys.of(name, domain), count=1_000):
-                names.add(item[0].decode().split(":")[0])
-                seen += 1
-                if seen >= _NAMES_LOOKED_AT:
-                    break
-    return get_close_matches(tenant_id, names - {"*"}, n=3, cutoff=0.5)
 
 
 def period_args(periods: Sequence[str], now_ms: int) -> list[Any]:
@@ -163,7 +146,7 @@ def _plain(part: Any) -> Any:
     return part.decode() if isinstance(part, bytes) else part
 
 
-def _unused(engine: Engine, domain: str, tenant_id: str, tier: str, now_ms: int) -> TenantLimits:
+async def _unused(engine: Engine, domain: str, tenant_id: str, tier: str, now_ms: int) -> TenantLimits:
     """No worker has served this domain yet: our own policy, of which nothing is used."""
     policy = engine.policy.compile(domain)
     known = {each.name: each for each in policy.tiers}
@@ -174,4 +157,6 @@ def _unused(engine: Engine, domain: str, tenant_id: str, tier: str, now_ms: int)
         return [LimitStatus(scope, *limit, limit.amount) for limit in limits]
 
     limits = of("tenant", known[tier].limits) + of("domain", policy.domain_limits)
-    return TenantLimits(domain, tenant_id, tier, now_ms, limits, known[tier].max_concurrency)
+    waiting = int(await engine.redis.hget(engine.keys.of("waiting", domain), f"{tenant_id}:{tier}") or 0)
+    concurrency = known[tier].max_concurrency
+    return TenantLimits(domain, tenant_id, tier, now_ms, limits, concurrency, waiting=waiting)

@@ -10,7 +10,22 @@ from typing import Any
 
 import typer
 
-from . import dead, demo, limits, policy, scheduler, send, status, tenants, tiers, up, why, worker
+from . import (
+    dead,
+    demo,
+    limits,
+    pausing,
+    policy,
+    scheduler,
+    send,
+    status,
+    tenant,
+    tenants,
+    tiers,
+    up,
+    why,
+    worker,
+)
 from .console import complain, print_json
 from .exits import EXPLAINED, FAILED, INTERRUPTED, OK, USAGE
 
@@ -26,7 +41,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they print local variables, passwords included
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in (up, worker, scheduler, send, status, why, tenants, tiers, limits, policy, dead, demo):
+for _module in (
+    up,
+    worker,
+    scheduler,
+    send,
+    status,
+    why,
+    tenants,
+    tenant,
+    tiers,
+    pausing,
+    limits,
+    policy,
+    dead,
+    demo,
+):
     _module.register(app)
 
 

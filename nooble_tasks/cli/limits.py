@@ -37,9 +37,9 @@ def limits(tenant: Tenant, domain: Domain = None, tier: Tier = None, as_json: As
     """
     found = run_async(_look(tenant, domain, tier))
     if as_json:
-        print_json({"tenant_id": tenant, "limits": [_to_dict(each) for each in found]})
+        print_json({"tenant_id": tenant, "limits": [to_dict(each) for each in found]})
     else:
-        _show(found)
+        show_limits(found)
     return OK
 
 
@@ -66,7 +66,8 @@ async def _explain(inspector: Inspector, tenant: str, domains: Sequence[str]) ->
     raise UnknownTenant(tenant, domains, await inspector.tenants_like(tenant, domains))
 
 
-def _show(found: Sequence[TenantLimits]) -> None:
+def show_limits(found: Sequence[TenantLimits]) -> None:
+    """The table, and a sentence for each line that is held."""
     from .figures import count, duration
     from .tables import marked, table, wide
 
@@ -95,12 +96,15 @@ def _held(each: TenantLimits) -> str:
     from .figures import duration, moment
 
     where = f"{each.tenant_id} is held in {each.domain}, tier {each.tier}: {each.held_why}"
+    if each.held_why == "paused":
+        return f"{where}, until it is resumed."
     if each.held_until_ms is None:
         return f"{where}, until one of its {each.running:,} running actions ends."
     return f"{where}, until {moment(each.held_until_ms)}, in {duration(each.held_until_ms - each.at_ms)}."
 
 
-def _to_dict(each: TenantLimits) -> dict[str, Any]:
+def to_dict(each: TenantLimits) -> dict[str, Any]:
+    """As JSON knows it, with the header fields of a gateway."""
     from nooble_tasks.rate_limit_headers import rate_limit_headers
 
     limits = [{**limit._asdict(), "used": limit.used} for limit in each.limits]

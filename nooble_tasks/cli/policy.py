@@ -10,6 +10,7 @@ import typer
 
 from .console import complain, err, out, print_json
 from .exits import EXPLAINED, FAILED, OK, USAGE
+from .login import login
 from .loops import run_async
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ async def _publish(
     async with connected() as client:
         store: PolicyStore = client.bus.policies
         return await store.publish(
-            text, by=by or _login(), why=why, expected=expected, force=force, source=source
+            text, by=by or login(), why=why, expected=expected, force=force, source=source
         )
 
 
@@ -274,13 +275,4 @@ async def _rollback(version: int, why: str, by: str | None, expected: int | None
 
     async with connected() as client:
         store: PolicyStore = client.bus.policies
-        return await store.rollback(version, by=by or _login(), why=why, expected=expected, force=force)
-
-
-def _login() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no such user in this container
-        return "unknown"
+        return await store.rollback(version, by=by or login(), why=why, expected=expected, force=force)

@@ -20,6 +20,7 @@ COMMANDS = [
     "tenants",
     "tiers",
     "limits",
+    "operations",
     "policy",
     "demo",
     "version",

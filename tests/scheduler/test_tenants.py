@@ -10,8 +10,9 @@ from redis.asyncio import Redis
 
 from scheduler import UnknownTierError
 from scheduler.counts import domain_counts
+from scheduler.known import tenants_like
 from scheduler.tenants import SortBy, TenantRow, tenants
-from scheduler.usage import check_tier, tenants_like
+from scheduler.usage import check_tier
 from tests.scheduler.world import MINUTE, NOW, World, some
 
 MANY = 60

@@ -1,0 +1,208 @@
+"""Operators' commands: rules of one tenant, pauses, and the log of who did what and why."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from redis.exceptions import RedisError
+
+from ._engine import (
+    Operation,
+    Override,
+    Pause,
+    ScriptError,
+    TenantLimits,
+    UnknownTierError,
+    inspection,
+    known,
+    overrides,
+    pauses,
+    usage,
+)
+from .errors import QueueUnavailable, UnknownDomain, UnknownTier
+from .ids import check_action_type, check_domain, check_id, check_tenant_id
+from .lookup_errors import UnknownTenant
+
+if TYPE_CHECKING:
+    from .bus import Bus
+
+
+class TenantStanding(NamedTuple):
+    """A tenant in one domain: how its limits stand per tier in use, and what operators have set for it."""
+
+    domain: str
+    tiers: list[TenantLimits]
+    override: Override | None
+
+
+class Operator:
+    """Steers the queue through one bus: `client.operator`.
+
+    Every command names who gives it (`by`) and `why`; both are kept, see `operations`. It is in force at the
+    next claim, needs no restart and outranks what is published later. `domains` says where; without it, in
+    every domain on the server. Names are checked before anything is written: UnknownDomain, UnknownTier,
+    UnknownTenant with the nearest names, PolicyError for rules that cannot hold, QueueUnavailable when Redis
+    does not answer. `unseen` allows a tenant that has left no trace yet.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._engine = bus.engine
+
+    async def set_tenant(
+        self,
+        tenant_id: str,
+        *,
+        by: str,
+        why: str = "",
+        domains: Sequence[str] = (),
+        weight: float | None = None,
+        limits: Sequence[str | dict[str, str]] | None = None,
+        max_concurrency: int | None = None,
+        unseen: bool = False,
+    ) -> list[str]:
+        """Give a tenant rules of its own in place of its tier's; what is None stays as it was.
+
+        `limits` are written as in `tiers.toml`, none of them binds with an empty list; `max_concurrency` 0 is
+        any number. Returns the domains.
+        """
+        async with self._asking():
+            where = await self._where(domains, tenant_id, unseen=unseen)
+            rules: dict[str, Any] = {
+                "weight": weight,
+                "limits": limits,
+                "max_concurrency": max_concurrency,
+            }
+            await overrides.set_override(self._engine, where, tenant_id, by=by, why=why, **rules)
+            return where
+
+    async def clear_tenant(
+        self,
+        tenant_id: str,
+        *,
+        by: str,
+        why: str = "",
+        domains: Sequence[str] = (),
+        rules: Sequence[str] = overrides.RULES,
+    ) -> list[str]:
+        """Let its tier decide again about these rules: weight, limits, max_concurrency. A pause stays."""
+        async with self._asking():
+            where = await self._where(domains, tenant_id)
+            await overrides.clear_override(self._engine, where, tenant_id, by=by, why=why, rules=rules)
+            return where
+
+    async def pause_tenant(
+        self, tenant_id: str, *, by: str, why: str = "", domains: Sequence[str] = (), unseen: bool = False
+    ) -> list[str]:
+        """Nothing of the tenant starts until it is resumed; what runs goes on. Returns the domains."""
+        async with self._asking():
+            where = await self._where(domains, tenant_id, unseen=unseen)
+            await overrides.pause_tenant(self._engine, where, tenant_id, by=by, why=why)
+            return where
+
+    async def resume_tenant(
+        self, tenant_id: str, *, by: str, why: str = "", domains: Sequence[str] = ()
+    ) -> list[str]:
+        """Let a paused tenant start again, and end what handlers said for it. Returns the domains."""
+        async with self._asking():
+            where = await self._where(domains, tenant_id)
+            await overrides.resume_tenant(self._engine, where, tenant_id, by=by, why=why)
+            return where
+
+    async def pause(self, what: str, *, by: str, why: str = "", domains: Sequence[str] = ()) -> list[str]:
+        """Pause `"tier:<tier>"`, `"type:<action type>"` or `"domain"`; returns where it was not yet."""
+        async with self._asking():
+            where = await self._of(what, domains)
+            pause = pauses.pause
+            return [each for each in where if await pause(self._engine, [each], what, by=by, why=why)]
+
+    async def resume(self, what: str, *, by: str, why: str = "", domains: Sequence[str] = ()) -> list[str]:
+        """The opposite; returns the domains where it was paused."""
+        async with self._asking():
+            where = await self._of(what, domains)
+            resume = pauses.resume
+            return [each for each in where if await resume(self._engine, [each], what, by=by, why=why)]
+
+    # -- looking ----------------------------------------------------------------------------------------
+
+    async def tenant(self, tenant_id: str, *, domains: Sequence[str] = ()) -> list[TenantStanding]:
+        """How a tenant stands in each domain that knows it."""
+        async with self._asking():
+            found = []
+            for domain in await self._where(domains, tenant_id):
+                tiers = await usage.limits_in_use(self._engine, domain, tenant_id)
+                override = await overrides.get_override(self._engine, domain, tenant_id)
+                if tiers or override:
+                    found.append(TenantStanding(domain, tiers, override))
+            return found
+
+    async def paused(self, *, domains: Sequence[str] = ()) -> dict[str, list[Pause]]:
+        """What is paused, by domain; of tenants too, as `tenant:<tenant>`."""
+        async with self._asking():
+            found = {}
+            for domain in await self._domains(domains):
+                own = await overrides.list_overrides(self._engine, domain)
+                found[domain] = await pauses.list_pauses(self._engine, domain) + [
+                    Pause(f"tenant:{tenant}", each.by, each.at_ms, each.why)
+                    for tenant, each in own.items()
+                    if each.paused
+                ]
+            return found
+
+    async def operations(
+        self, *, domains: Sequence[str] = (), count: int = 100
+    ) -> list[tuple[str, Operation]]:
+        """The latest commands with their domain, newest first, at most `count`."""
+        async with self._asking():
+            found = [
+                (domain, operation)
+                for domain in await self._domains(domains)
+                for operation in await pauses.operations(self._engine, domain, count)
+            ]
+            return sorted(found, key=lambda each: -each[1].at_ms)[:count]
+
+    # -- names ------------------------------------------------------------------------------------------
+
+    async def _domains(self, wanted: Sequence[str]) -> list[str]:
+        known_domains = await inspection.domains(self._engine)
+        for domain in wanted:
+            if check_domain(domain) not in known_domains:
+                raise UnknownDomain(domain, known_domains)
+        return list(wanted) or known_domains
+
+    async def _where(self, domains: Sequence[str], tenant_id: str, *, unseen: bool = False) -> list[str]:
+        check_tenant_id(tenant_id)
+        where = await self._domains(domains)
+        for domain in [] if unseen else where:
+            if await known.tenant_is_known(self._engine, domain, tenant_id):
+                return where
+        if unseen:
+            return where
+        raise UnknownTenant(tenant_id, where, await known.tenants_like(self._engine, where, tenant_id))
+
+    async def _of(self, what: str, domains: Sequence[str]) -> list[str]:
+        kind, _, name = what.partition(":")
+        if kind == "type":
+            action_type = check_action_type(name)
+            domains = domains or [self._bus.queue_manager.registry.domain_for(action_type)]
+        elif kind == "tier":
+            check_id("tier", name)
+        where = await self._domains(domains)
+        for domain in where if kind == "tier" else ():
+            await usage.check_tier(self._engine, domain, name)
+        return where
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        try:
+            await self._bus.ready()
+            await self._bus.policies.catch_up()
+            yield
+        except UnknownTierError as error:
+            raise UnknownTier(error.tier, error.known) from None
+        except (RedisError, OSError, ScriptError) as error:
+            reason = str(error) or type(error).__name__
+            message = f"Redis cannot take the command now: {reason}; try again when it answers"
+            raise QueueUnavailable(message) from error

@@ -1,0 +1,46 @@
+"""Which names exist: so that an operator's typing error changes nothing and is told what was near."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from .engine import Engine
+from .usage import tier_names
+
+_NAMES_LOOKED_AT = 20_000
+
+
+async def tenant_is_known(engine: Engine, domain: str, tenant_id: str) -> bool:
+    """Whether something of a tenant waits, runs, counts against a limit, is dead, or was set by operators."""
+    keys = engine.keys
+    streams = [f"{tenant_id}:{tier}" for tier in await tier_names(engine, domain)]
+    pipeline = engine.redis.pipeline(transaction=False)
+    pipeline.hmget(keys.of("waiting", domain), streams)
+    pipeline.zmscore(keys.of("usage_due", domain), streams)
+    pipeline.exists(*(f"{keys.tag(domain)}:{stream}" for stream in streams))
+    pipeline.hexists(keys.of("overrides", domain), tenant_id)
+    pipeline.zscore(keys.of("dead_tenants", domain), tenant_id)
+    waiting, used, in_streams, overridden, dead = await pipeline.execute()
+    found = any(each is not None for each in [*waiting, *used, dead])
+    return found or bool(in_streams or overridden)
+
+
+async def tenants_like(engine: Engine, domains: Sequence[str], tenant_id: str) -> list[str]:
+    """Known tenants whose name resembles ``tenant_id``, nearest first, at most three."""
+    names: set[str] = set()
+    redis = engine.redis
+    for domain in domains:
+        for name, scan in (
+            ("waiting", redis.hscan_iter),
+            ("usage_due", redis.zscan_iter),
+            ("overrides", redis.hscan_iter),
+            ("dead_tenants", redis.zscan_iter),
+        ):
+            seen = 0
+            async for item in scan(engine.keys.of(name, domain), count=1_000):
+                names.add(item[0].decode().split(":")[0])
+                seen += 1
+                if seen >= _NAMES_LOOKED_AT:
+                    break
+    return get_close_matches(tenant_id, names - {"*"}, n=3, cutoff=0.5)

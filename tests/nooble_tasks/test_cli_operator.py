@@ -1,0 +1,116 @@
+"""`nooble tenant`, `pause`, `resume`, `operations`: what they say, what they ask, how they end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from nooble_tasks import BaseRedisClient
+from tests.nooble_tasks.looking import Nooble
+from tests.nooble_tasks.support import DOMAIN, action
+
+
+@pytest.fixture
+async def sent(redis: Redis, client: BaseRedisClient) -> BaseRedisClient:
+    await client.bus.engine.publish_policy(DOMAIN)
+    await client.bus.engine.extend(DOMAIN, "w1", register=True)
+    await client.enqueue_actions([action(action_id=f"a{n}", tenant_tier="free") for n in range(12)])
+    return client
+
+
+async def test_a_tenants_rules(sent: BaseRedisClient, nooble: Nooble) -> None:
+    done = await nooble("tenant", "set", "acme", "--limit", "3/minute", "--weight", "2", "--by", "ana")
+    assert (done.code, done.text) == (0, "set the rules of acme in probe")
+    done = await nooble("tenant", "show", "acme", "--json")
+    [domain] = json.loads(done.out)["domains"]
+    override: dict[str, Any] = domain["override"]
+    assert (override["weight"], override["limits"], override["by"]) == (2.0, ["3/minute"], "ana")
+    assert domain["tiers"][0]["own_rules"] is True
+    done = await nooble("tenant", "show", "acme")
+    assert "probe: weight 2; limits 3/minute (set by ana, 20" in done.text
+    assert (
+        await nooble("tenant", "clear", "acme", "limits", "weight")
+    ).text == "cleared limits weight of acme in probe"
+    assert "override" not in (await nooble("tenant", "show", "acme")).text
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("tenant show", "tenant set", "tenant clear", "tenant pause", "tenant resume"),
+        *("pause tier", "pause domain", "pause type", "resume tier", "resume domain", "resume type"),
+        "operations",
+    ],
+)
+async def test_help_has_an_example(nooble: Nooble, command: str) -> None:
+    done = await nooble(*command.split(), "--help")
+    assert done.code == 0
+    assert f"nooble {command}" in done.text
+    assert "Exit codes" in done.text
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+async def test_pause_resume_and_who_did_it(sent: BaseRedisClient, nooble: Nooble, columns: int) -> None:
+    why = "an upstream that is down for the whole afternoon and says so in many words"
+    assert (
+        await nooble("tenant", "pause", "acme", "--by", "ana", "--why", why)
+    ).text == "paused acme in probe"
+    assert (
+        await nooble("pause", "type", "probe.echo", "--by", "bo")
+    ).text == "paused type probe.echo in probe"
+    done = await nooble("operations", columns=columns)
+    assert [row.split()[3] for row in done.table if row.startswith("20")] == ["bo", "ana"]
+    assert "paused now in probe: tenant:acme, by ana: an upstream" in done.text
+    assert max(map(len, done.out.splitlines())) <= columns
+    assert (await nooble("tenant", "resume", "acme")).text == "resumed acme in probe"
+    assert (await nooble("resume", "type", "probe.echo")).text == "resumed type probe.echo in probe"
+    assert (await nooble("resume", "type", "probe.echo")).text == "type probe.echo was not paused"
+    told = json.loads((await nooble("operations", "--json", "-n", "3")).out)
+    assert [each["did"] for each in told["operations"]] == [
+        "resume type:probe.echo",
+        "resume tenant:acme",
+        "pause type:probe.echo",
+    ]
+    assert told["paused"] == []
+    assert told["operations"][0]["by"]  # the login name
+
+
+@pytest.mark.parametrize("command", [["domain", DOMAIN], ["tier", "free"]])
+async def test_what_is_drastic_is_asked_first(
+    sent: BaseRedisClient, nooble: Nooble, command: list[str]
+) -> None:
+    done = await nooble("pause", *command)
+    assert (done.code, done.out) == (2, "")
+    assert "say --yes" in done.err
+    assert (await sent.operator.paused())[DOMAIN] == []
+    done = await nooble("pause", *command, "--yes", "--json")
+    assert (done.code, json.loads(done.out)["domains"]) == (0, [DOMAIN])
+    assert (await nooble("pause", *command, "--yes")).text.endswith("was paused already")
+    assert (await nooble("resume", *command)).code == 0
+    assert (await sent.operator.paused())[DOMAIN] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["tenant", "pause", "acmee"], 1, "did you mean 'acme'?"),
+        (["tenant", "show", "acmee"], 1, "did you mean 'acme'?"),
+        (["tenant", "set", "acme"], 2, "say what to set"),
+        (["tenant", "set", "acme", "--limit", "3/minut"], 1, "limits"),
+        (["tenant", "set", "acme", "--limit", "3/minute", "--no-limits"], 2, "exclude"),
+        (["tenant", "clear", "acme", "wieght"], 1, "did you mean 'weight'?"),
+        (["pause", "tier", "fre", "--yes"], 1, "did you mean 'free'?"),
+        (["pause", "domain", "prob", "--yes"], 1, "did you mean 'probe'?"),
+        (["operations", "--domain", "prob"], 1, "did you mean 'probe'?"),
+    ],
+)
+async def test_what_is_not_there(
+    sent: BaseRedisClient, nooble: Nooble, arguments: list[str], code: int, told: str
+) -> None:
+    done = await nooble(*arguments)
+    assert (done.code, done.out) == (code, "")
+    assert told in " ".join(done.err.replace("│", " ").split())
+    assert await sent.operator.operations() == []
