@@ -35,6 +35,11 @@ runs and a tenant with long actions gets its share of worker seconds, not of sta
 **Limits** are asked before a tenant is served and charged for what started, all or nothing. A tenant with
 nothing allowed is *held*: it leaves the index until the time its limit frees, and costs the others nothing.
 
+A tier may have limits of its own, for all its tenants together: they say how many of a claim's slots are the
+tier's, and with none left it is passed over. A *named limit* is shared by action types, whoever's they are.
+Only when an action has been read its type is known: one that its named limit refuses goes back to the head of
+its line with all behind it, and the tenant is held until that limit frees.
+
 **What operators and handlers say** outranks the policy (:class:`~scheduler.lines.Said`). A tenant may have
 its own weight, limits and concurrency. A paused tenant is held without a time; a paused tier is passed over
 as if it had no work; a paused domain starts nothing. What is read of a paused action type is set aside,
@@ -48,12 +53,11 @@ be answered, fills its slot, and is charged to nobody.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
-from .calendar import period_at
-from .limits import Limit, allowance, spend, worthless_at
-from .lines import Action, Line, Said, Usage
+from .binding import NamedLimits, binding, charge
+from .limits import Limit
+from .lines import Action, Binding, Line, Said, Usage
 from .tiers import CompiledTier
 
 ONE_START = 1_000_000
@@ -81,34 +85,6 @@ def learn(estimates: dict[str, int], action_type: str, run_time_us: int) -> None
         estimates[action_type] = run_time_us
 
 
-class Binding(NamedTuple):
-    """What limits say: how many may start; for none, when that ends and which one binds last."""
-
-    starts: int
-    free_at_ms: float = 0
-    why: str = ""
-
-
-def binding(limits: Iterable[Limit], states: dict[str, Any], now_ms: int, wanted: int) -> Binding:
-    """How many of ``wanted`` starts all of ``limits`` allow."""
-    starts, free_at_ms, why = wanted, 0, ""
-    for limit in limits:
-        period = period_at(limit.period, now_ms) if limit.period else None
-        left, frees_ms = allowance(limit, states.get(limit.key), now_ms, period)
-        if left == 0 and frees_ms >= free_at_ms:
-            free_at_ms, why = frees_ms, limit.name
-        starts = min(starts, left)
-    return Binding(starts, free_at_ms, why)
-
-
-def charge(limits: Iterable[Limit], usage: Usage, now_ms: int, starts: int) -> None:
-    """Count ``starts`` against all of ``limits``."""
-    for limit in limits:
-        period = period_at(limit.period, now_ms) if limit.period else None
-        state = usage.states[limit.key] = spend(limit, usage.states.get(limit.key), now_ms, starts, period)
-        usage.keep_until(worthless_at(limit, state, period))
-
-
 def charge_for(run_time_us: int, weight: float) -> int:
     """What an attempt of that length costs in virtual time."""
     return max(1, math.floor(run_time_us / weight))
@@ -129,6 +105,8 @@ class Tier:
         self.credit = 0
         self.usage = Usage()
         self.turn: Line | None = None
+        self.touched: list[Line] = []
+        self.room = 0
 
     @property
     def by_run_time(self) -> bool:
@@ -196,7 +174,17 @@ class Tier:
         """Until when nothing of this tier may start; 0: something may."""
         if f"tier:{self.policy.name}" in self.said.paused:
             return math.inf
-        return self.said.pressed_until(f"*:{self.policy.name}", now_ms)
+        shared = binding(self.policy.tier_limits, self.usage.states, now_ms, 1)
+        until_ms = self.said.pressed_until(f"*:{self.policy.name}", now_ms)
+        return until_ms if shared.starts else max(until_ms, shared.free_at_ms)
+
+    def begin(self, slots: int, now_ms: int) -> None:
+        """A claim begins: of ``slots``, how many may be of this tier?"""
+        self.turn, self.touched, self.room = None, [], 0
+        if not self.blocked_until(now_ms):
+            self.room = binding(self.policy.tier_limits, self.usage.states, now_ms, slots).starts
+        for line in self.lines.values():
+            line.allowed, line.planned, line.refused = None, 0, None
 
     def look_at(self, line: Line, now_ms: int) -> Binding:
         """How many of what waits may start now; for none, what is in the way and until when."""
@@ -226,38 +214,54 @@ class Tier:
         for line in in_order:
             if line.allowed is None:
                 line.allowed = self.look_at(line, now_ms).starts
+                if not line.allowed:
+                    self.touched.append(line)
             if line.planned < line.allowed:
                 return line
         return None
 
-    def hand_over(self, now_ms: int) -> tuple[list[Action], int]:
+    def hand_over(self, now_ms: int, named: NamedLimits) -> tuple[list[Action], int]:
         """Take what was planned; which actions, and how many of them are starts."""
         handed: list[Action] = []
-        all_starts = 0
-        stood_at, waited = self.virtual_time, sum(line.ready for line in self.lines.values())
-        looked_at = [line for line in self.lines.values() if line.ready and line.allowed is not None]
-        touched = [line for line in looked_at if line.planned or not line.allowed]
         starts_of: dict[str, int] = {}
-        for line in touched:
-            actions = [a for a in line.take(line.planned) if not self._set_aside(a, now_ms)]
+        stood_at, waited = self.virtual_time, sum(line.ready for line in self.lines.values())
+        for line in self.touched:
+            actions = self._take(line, now_ms, named)
             starting = [action for action in actions if not action.expired(now_ms)]
-            starts = len(starting)
             line.running += len(actions)
             line.tag -= line.planned * line.planned_charge
             for action in actions:
                 action.charge = self.charge_of(line, action.action_type) if action in starting else 0
                 action.weight = self.weight_of(line) if self.by_run_time else 0.0
                 line.tag += action.charge
-            if starts:
+            if starting:
                 self.virtual_time = max(self.virtual_time, line.tag - starting[-1].charge)
-                self._spend(line, now_ms, starts)
-            starts_of[line.tenant] = starts
+                self._spend(line, now_ms, len(starting))
+            starts_of[line.tenant] = len(starting)
             handed += actions
-            all_starts += starts
-        self.leave(*[line for line in touched if not self._stays(line, starts_of[line.tenant], now_ms)])
+        starts = sum(starts_of.values())
+        if starts:
+            charge(self.policy.tier_limits, self.usage, now_ms, starts)
+        leaving = [line for line in self.touched if not self._stays(line, starts_of[line.tenant], now_ms)]
+        self.leave(*leaving)
         if self.virtual_time == stood_at:
             self._move_on(sum(action.charge for action in handed), waited)
-        return handed, all_starts
+        return handed, starts
+
+    def _take(self, line: Line, now_ms: int, named: NamedLimits) -> list[Action]:
+        """Read what was planned. A named limit that refuses one stops the line there."""
+        taken: list[Action] = []
+        for action in line.take(line.planned):
+            if not line.refused and not action.expired(now_ms):
+                if f"type:{action.action_type}" in self.said.paused:
+                    action.aside = True
+                    continue
+                line.refused = named.use(action.action_type, now_ms)
+            if line.refused:
+                line.give_back(action)
+            else:
+                taken.append(action)
+        return taken
 
     def _move_on(self, charged: int, waited: int) -> None:
         """Virtual time never stands still: see above."""
@@ -265,12 +269,6 @@ class Tier:
         if charged and ready:
             further = min(self.virtual_time + charged // (waited + 1), max(ready) + 1)
             self.virtual_time = max(self.virtual_time, further)
-
-    def _set_aside(self, action: Action, now_ms: int) -> bool:
-        """Out of the line while its type is paused; one past its deadline is answered all the same."""
-        paused = f"type:{action.action_type}" in self.said.paused
-        action.aside = paused and not action.expired(now_ms)
-        return action.aside
 
     def _spend(self, line: Line, now_ms: int, starts: int) -> None:
         limits = self.limits_of(line)
@@ -282,9 +280,9 @@ class Tier:
         """Does the tenant stay in the index? If not it is drained, or held and knows until when."""
         if not line.waiting:
             return False
-        if starts < (line.allowed or 0):
+        if starts < (line.allowed or 0) and not line.refused:
             return True
-        bound = self.look_at(line, now_ms)
+        bound = line.refused or self.look_at(line, now_ms)
         line.held_until, line.held_why = bound.free_at_ms, bound.why
         return False
 
@@ -293,7 +291,7 @@ def choose(tiers: list[Tier], now_ms: int, in_a_row: int) -> tuple[Tier, Line] |
     """Which tier, and which of its tenants, gets the next slot."""
     startable: list[tuple[Tier, Line]] = []
     for tier in tiers:
-        line = None if tier.blocked_until(now_ms) else tier.next_line(now_ms, in_a_row)
+        line = tier.next_line(now_ms, in_a_row) if tier.room else None
         if line:
             startable.append((tier, line))
             tier.credit += tier.policy.share
@@ -308,9 +306,7 @@ def choose(tiers: list[Tier], now_ms: int, in_a_row: int) -> tuple[Tier, Line] |
 def plan(tiers: list[Tier], slots: int, now_ms: int) -> None:
     """Give away ``slots`` one by one; every line then knows how many of its actions are to start."""
     for tier in tiers:
-        tier.turn = None
-        for line in tier.lines.values():
-            line.allowed, line.planned = None, 0
+        tier.begin(slots, now_ms)
     for _ in range(slots):
         chosen = choose(tiers, now_ms, quantum(slots))
         if not chosen:
@@ -319,6 +315,8 @@ def plan(tiers: list[Tier], slots: int, now_ms: int) -> None:
         tier.turn = line
         if not line.planned:
             line.planned_charge = tier.charge_of(line)
+            tier.touched.append(line)
         line.planned += 1
+        tier.room -= 1
         line.tag += line.planned_charge
         tier.credit = max(tier.credit - ONE_START, 0)

@@ -29,35 +29,18 @@ async def settle(redis: Any, root: str, unsettled_key: str, replaced: bytes, pol
 
     Until then ``replaced`` stands in ``unsettled_key``: when this process dies, another one does it.
     """
-    gone = _gone(json.loads(replaced), json.loads(policy_json)) if replaced else set()
-    if gone is None or gone or not replaced:
-        await rehold(redis, root, gone or ())
+    if not replaced:
+        await rehold(redis, root)
+    elif gone := _holding(json.loads(replaced)) - _holding(json.loads(policy_json)):
+        await rehold(redis, root, {why for why, _ in gone})
     if await redis.get(unsettled_key) == replaced:
         await redis.delete(unsettled_key)
 
 
-def _gone(old: Any, new: Any) -> set[str] | None:
-    """What binds under ``old`` but not under ``new``, as ``held_why`` names it; None: it cannot be told."""
-    before, after = _bindings(old), _bindings(new)
-    if _rest(old) != _rest(new):
-        return None
-    return {why for _, why in before - after}
-
-
-def _bindings(policy: Any) -> set[tuple[str, str]]:
-    """(tier, why) of every hold that the tiers' own limits can cause."""
-    found = {(tier["name"], str(limit[0])) for tier in policy["tiers"] for limit in tier["limits"]}
-    bounded = [tier for tier in policy["tiers"] if tier["concurrency"]]
-    return found | {(tier["name"], f"concurrency {tier['concurrency']}") for tier in bounded}
-
-
-_HOLDS_NOBODY = {"version", "share", "weight", "by_run_time", "limits", "concurrency", "periods"}
-"""Keys of a compiled policy that hold nobody, or whose holds are in ``_bindings``. Limits of the domain are
-among them: they hold no tenant, they end the claim."""
-
-
-def _rest(policy: Any) -> Any:
-    """The policy without what ``_HOLDS_NOBODY`` names."""
-    if isinstance(policy, dict):
-        return {key: _rest(value) for key, value in policy.items() if key not in _HOLDS_NOBODY}
-    return [_rest(item) for item in policy] if isinstance(policy, list) else policy
+def _holding(policy: Any) -> set[tuple[str, str]]:
+    """Every hold that a compiled policy can cause: why, as ``held_why`` names it, and the rule behind it."""
+    found = set()
+    for tier in policy["tiers"]:
+        found |= {(str(limit[0]), json.dumps([tier["name"], limit])) for limit in tier["limits"]}
+        found.add((f"concurrency {tier['concurrency']}", tier["name"]))
+    return found | {(f"limit {each['name']}", json.dumps(each)) for each in policy.get("named", ())}

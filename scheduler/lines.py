@@ -5,9 +5,17 @@ from __future__ import annotations
 from bisect import insort
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from .model import Override, State
+
+
+class Binding(NamedTuple):
+    """What limits say: how many may start; for none, when that ends and which one binds last."""
+
+    starts: int
+    free_at_ms: float = 0
+    why: str = ""
 
 
 @dataclass(eq=False)
@@ -64,7 +72,8 @@ class Line:
     """What waits of one tenant in one tier: ``returned`` entries first, then ``new`` ones.
 
     ``held_until`` is None while the tenant is not held, ``math.inf`` while only a finish can free it.
-    ``allowed`` and ``planned`` live for one claim: how many may start (None: not looked at), how many will.
+    ``allowed``, ``planned`` and ``refused`` live for one claim: how many may start (None: not looked at), how
+    many will, and the named limit that refused the next one.
     """
 
     tenant: str
@@ -79,6 +88,7 @@ class Line:
     planned_charge: int = 0
     allowed: int | None = None
     planned: int = 0
+    refused: Binding | None = None
 
     @property
     def waiting(self) -> int:

@@ -8,13 +8,13 @@ thing is due.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .fairness import Tier, binding, charge, charge_for, plan
+from .binding import NamedLimits, binding, charge
+from .fairness import Tier, charge_for, plan
 from .lines import Action, Line, Said, Usage
-from .model import NewAction, Outcome, Override, State
+from .model import NewAction, Outcome, State
 from .poison import APART_MS
 from .tiers import CompiledPolicy
 
@@ -53,6 +53,7 @@ class Oracle:
         self.tiers = {tier.name: Tier(tier, self.said) for tier in policy.tiers}
         self.domain_limits = policy.domain_limits
         self.domain_usage = Usage()
+        self.named = NamedLimits(policy.named, self.said)
         self.now_ms = now_ms
         self.lease_ms = lease_ms
         self.duplicate_window_ms = duplicate_window_ms
@@ -124,7 +125,7 @@ class Oracle:
         handed: list[Action] = []
         starts = 0
         for tier in tiers:
-            actions, started = tier.hand_over(self.now_ms)
+            actions, started = tier.hand_over(self.now_ms, self.named)
             handed += actions
             starts += started
         if starts:
@@ -157,7 +158,7 @@ class Oracle:
             if due_ms > self.now_ms:
                 action.state, action.due_ms, action.worker = State.SCHEDULED, due_ms, ""
             else:
-                self._give_back(action)
+                self.give_back(action)
         else:
             self._end(action, State(outcome.value))
         self._end_concurrency_hold(action)
@@ -175,7 +176,7 @@ class Oracle:
         if action.weight:
             tier.correct(line, -action.charge)
         action.attempt -= 1
-        self._give_back(action)
+        self.give_back(action)
         self._end_concurrency_hold(action)
         return True
 
@@ -190,6 +191,7 @@ class Oracle:
         if action.state is not State.SCHEDULED and not action.aside:
             line, tier = self._line(action), self.tiers[action.tier]
             line.remove(action)
+            self._look_at_head_again(line, tier)
             if not line.waiting:
                 line.held_until, line.held_why = None, ""
                 if line.ready:
@@ -200,7 +202,8 @@ class Oracle:
     def promote(self) -> int:
         """Make due work ready, and forget usage that says nothing any more."""
         moved = self._make_due_ready()
-        self.domain_usage.forget(self.now_ms)
+        for usage in (self.domain_usage, *self.named.usage.values()):
+            usage.forget(self.now_ms)
         for tier in self.tiers.values():
             tier.usage.forget(self.now_ms)
             for line in tier.lines.values():
@@ -212,10 +215,10 @@ class Oracle:
         due = [a for a in self.alive.values() if a.state is State.SCHEDULED and a.due_ms <= self.now_ms]
         for action in sorted(due, key=lambda a: (a.due_ms, a.action_id)):
             if action.entry:
-                self._give_back(action)
+                self.give_back(action)
             else:
                 self._append(action)
-        freed = [pair for pair in self._held() if (pair[1].held_until or 0) <= self.now_ms]
+        freed = [pair for pair in self.held() if (pair[1].held_until or 0) <= self.now_ms]
         for tier, line in freed:
             tier.enter(line)
         return len(due) + len(freed)
@@ -241,47 +244,13 @@ class Oracle:
                 action.due_ms = self.now_ms + apart * APART_MS
                 apart += 1
             else:
-                self._give_back(action)
+                self.give_back(action)
         for action in again:
             self._end_concurrency_hold(action)
         for action in poisoned:
             self.finish(name, action.action_id, Outcome.DEAD)
         del self.workers[name]
         return 1, len(owned)
-
-    def set_override(self, tenant: str, override: Override | None) -> None:
-        """An operator gives a tenant its own rules, or takes them away; its holds end."""
-        self.said.overrides.pop(tenant, None)
-        if override:
-            self.said.overrides[tenant] = override
-        for tier, line in self._held():
-            if line.tenant == tenant:
-                tier.enter(line)
-
-    def pause(self, what: str) -> None:
-        """``domain``, ``tier:<tier>`` or ``type:<action type>``."""
-        self.said.paused.add(what)
-
-    def resume(self, what: str) -> None:
-        """What was set aside comes back to the head of its lines."""
-        self.said.paused.discard(what)
-        for action in self.alive.values():
-            if action.aside and what == f"type:{action.action_type}":
-                self._give_back(action)
-
-    def publish(self, policy: CompiledPolicy) -> None:
-        """Another policy for the same tiers; whom the one before held is looked at again."""
-        self.rehold()
-        self.domain_limits = policy.domain_limits
-        for tier in policy.tiers:
-            self.tiers[tier.name].policy = tier
-
-    def rehold(self, limits: Collection[str] = ()) -> int:
-        """End the holds of these limits, of all without any; the next claim looks at those tenants again."""
-        ending = [(tier, line) for tier, line in self._held() if not limits or line.held_why in limits]
-        for tier, line in ending:
-            tier.enter(line)
-        return len(ending)
 
     def state(self, action_id: str) -> State:
         """Where an action is; what ended is unknown here."""
@@ -303,12 +272,19 @@ class Oracle:
         if line.waiting == 1:
             self.tiers[action.tier].enter(line)
 
-    def _give_back(self, action: Action) -> None:
+    def give_back(self, action: Action) -> None:
+        """Next in its line."""
         action.state, action.worker, action.aside = State.READY, "", False
         line = self._line(action)
         line.give_back(action)
+        self._look_at_head_again(line, self.tiers[action.tier])
         if line.waiting == 1:
             self.tiers[action.tier].enter(line)
+
+    def _look_at_head_again(self, line: Line, tier: Tier) -> None:
+        """A named limit held the tenant for what was next in its line; another action is next now."""
+        if line.waiting and line.held_why.startswith("limit "):
+            tier.enter(line)
 
     def _end(self, action: Action, state: State) -> None:
         action.state, action.worker = state, ""
@@ -322,7 +298,8 @@ class Oracle:
         if line.held_until == math.inf:
             self.tiers[action.tier].enter(line)
 
-    def _held(self) -> list[tuple[Tier, Line]]:
+    def held(self) -> list[tuple[Tier, Line]]:
+        """Who is held."""
         return [
             (tier, line)
             for tier in self.tiers.values()
@@ -337,7 +314,7 @@ class Oracle:
 
     def _next_due(self) -> int:
         times: list[float] = [a.due_ms for a in self.alive.values() if a.state is State.SCHEDULED]
-        times += [line.held_until for _, line in self._held() if line.held_until is not None]
+        times += [line.held_until for _, line in self.held() if line.held_until is not None]
         for tier in self.tiers.values():
             if any(line.ready for line in tier.lines.values()):
                 times.append(tier.blocked_until(self.now_ms) or math.inf)

@@ -10,14 +10,14 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import scripts
 from .engine import Engine
 from .errors import PolicyError, ScriptError, nearest
+from .limit_rules import Rates, compile_limits
 from .limits import Limit, Strategy
 from .model import Override
-from .tiers import LimitRule, compile_limits
 
 RULES = ("weight", "limits", "max_concurrency")
 """What an override can set besides the pause."""
@@ -29,15 +29,8 @@ class _Rules(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     weight: float | None = Field(default=None, ge=0.001, le=1000.0)
-    limits: tuple[LimitRule, ...] | None = None
+    limits: Rates | None = None
     max_concurrency: int | None = Field(default=None, ge=0)
-
-    @field_validator("limits", mode="before")
-    @classmethod
-    def _texts_are_rates(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return tuple({"rate": item} if isinstance(item, str) else item for item in value)
-        return value
 
 
 async def set_override(

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
-from limits import RateLimitItem, parse_many
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -24,54 +22,9 @@ from pydantic import (
     model_validator,
 )
 
-from .calendar import UNITS, period_name
 from .errors import PolicyError, UnknownTierError, nearest
-from .limits import MAX_MOVING_WINDOW, Limit, Strategy
-
-_DAY_S = 86_400
-
-
-class LimitRule(BaseModel):
-    """One limit: ``rate`` in the grammar of the ``limits`` package, and how it is counted.
-
-    Without a strategy, a rate shorter than a day is a moving window, a day or longer a calendar quota.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    rate: str
-    strategy: Strategy | None = None
-
-    @field_validator("rate")
-    @classmethod
-    def _one_rate(cls, rate: str) -> str:
-        try:
-            items = parse_many(rate)
-        except ValueError as error:
-            raise ValueError(f"{rate!r} is not a rate such as '10/minute': {error}") from None
-        if len(items) != 1:
-            raise ValueError(f"{rate!r} holds {len(items)} rates; write one per list item")
-        if items[0].amount < 1:
-            raise ValueError(f"{rate!r} would hold every action for ever; pause the tenant instead")
-        return rate
-
-    def compile(self, time_zone: str) -> Limit:
-        """The limit as the oracle and the scripts know it."""
-        item: RateLimitItem = parse_many(self.rate)[0]
-        unit = item.GRANULARITY.name
-        name = f"{item.amount}/{unit}" if item.multiples == 1 else f"{item.amount}/{item.multiples} {unit}"
-        strategy = self.strategy or (
-            Strategy.CALENDAR if unit in UNITS and item.get_expiry() >= _DAY_S else Strategy.MOVING_WINDOW
-        )
-        if strategy is Strategy.CALENDAR and unit not in UNITS:
-            raise ValueError(f"{self.rate!r}: a calendar quota needs a day, month or year")
-        if strategy is Strategy.MOVING_WINDOW and item.amount > MAX_MOVING_WINDOW:
-            raise ValueError(
-                f"{self.rate!r}: a moving window remembers every start, at most {MAX_MOVING_WINDOW}; "
-                "use strategy = 'sliding-window-counter'"
-            )
-        period = period_name(item.multiples, unit, time_zone) if strategy is Strategy.CALENDAR else ""
-        return Limit(name, strategy, item.amount, item.get_expiry() * 1000, period)
+from .limit_rules import LimitRule, NamedLimit, Rates, check_name, compile_limits
+from .limits import Limit
 
 
 class _OverrideError(ValueError):
@@ -87,7 +40,8 @@ class TierPolicy(BaseModel):
     """What tenants of one tier may do.
 
     ``priority`` 1 is served first. ``guaranteed_share`` is the part of starts the tier gets while it has
-    startable work. ``timeout`` is in seconds. ``max_concurrency`` is per tenant, 0 for none.
+    startable work. ``limits`` are of each tenant, ``tier_limits`` of all together. ``timeout`` is in seconds.
+    ``max_concurrency`` is per tenant, 0 for none.
     ``fair_by``: tenants are charged one unit per start (``count``) or their measured run time (``run_time``).
     """
 
@@ -96,18 +50,12 @@ class TierPolicy(BaseModel):
     priority: int = Field(ge=1)
     guaranteed_share: float = Field(default=0.0, ge=0.0, le=1.0)
     weight: float = Field(default=1.0, ge=0.001, le=1000.0)
-    limits: tuple[LimitRule, ...] = ()
+    limits: Rates = ()
+    tier_limits: Rates = ()
     max_concurrency: int = Field(default=0, ge=0)
     timeout: float = Field(default=60.0, gt=0.0, le=86_400.0)
     fair_by: Literal["count", "run_time"] = "count"
     domains: dict[str, dict[str, Any]] = Field(default_factory=dict)
-
-    @field_validator("limits", mode="before")
-    @classmethod
-    def _texts_are_rates(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return tuple({"rate": item} if isinstance(item, str) else item for item in value)
-        return value
 
     @model_validator(mode="after")
     def _overrides_hold(self) -> Self:
@@ -128,14 +76,17 @@ class TierPolicy(BaseModel):
 
 
 class Policy(BaseModel):
-    """All tiers. ``time_zone`` is where calendar quotas reset; ``limits`` hold for a whole domain."""
+    """All tiers. ``time_zone`` is where calendar quotas reset; ``domains`` has limits of whole domains,
+    ``limits`` those that several action types share.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     default_tier: str
     time_zone: str = "UTC"
     tiers: dict[str, TierPolicy] = Field(min_length=1)
-    domains: dict[str, tuple[LimitRule, ...]] = Field(default_factory=dict)
+    domains: dict[str, Rates] = Field(default_factory=dict)
+    limits: dict[str, NamedLimit] = Field(default_factory=dict)
     _text: str = PrivateAttr(default="")
     _source: str = PrivateAttr(default="")
 
@@ -164,15 +115,12 @@ class Policy(BaseModel):
             ) from None
         return value
 
-    @field_validator("domains", mode="before")
+    @field_validator("limits")
     @classmethod
-    def _texts_are_rates(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {
-            name: tuple({"rate": item} if isinstance(item, str) else item for item in rules)
-            for name, rules in value.items()
-        }
+    def _names_are_words(cls, value: dict[str, NamedLimit]) -> dict[str, NamedLimit]:
+        for name in value:
+            check_name(name)
+        return value
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
@@ -191,6 +139,9 @@ class Policy(BaseModel):
                 raise ValueError(f"guaranteed_share of all tiers adds up to {total:g}; at most 1")
             for tier in tiers:
                 compile_limits(tier.limits, self.time_zone)
+                compile_limits(tier.tier_limits, self.time_zone)
+        for named in self.limits.values():
+            named.compile(self.time_zone)
         for rules in self.domains.values():
             compile_limits(rules, self.time_zone)
         return self
@@ -241,23 +192,16 @@ class Policy(BaseModel):
                     limits,
                     tier.max_concurrency,
                     tier.fair_by,
+                    compile_limits(tier.tier_limits, self.time_zone),
                 )
             )
         limits = compile_limits(self.domains.get(domain, ()), self.time_zone)
-        return CompiledPolicy(tuple(tiers), limits, version)
-
-
-def compile_limits(rules: Iterable[LimitRule], time_zone: str) -> tuple[Limit, ...]:
-    """Limits of one scope; ValueError when two of them count the same."""
-    limits = tuple(rule.compile(time_zone) for rule in rules)
-    seen: dict[str, Limit] = {}
-    for limit in limits:
-        other = seen.setdefault(limit.key, limit)
-        if other is not limit:
-            raise ValueError(
-                f"the limits {other.name!r} and {limit.name!r} count the same starts; keep the smaller one"
-            )
-    return limits
+        named = tuple(
+            CompiledNamed(name, each.action_types, each.compile(self.time_zone))
+            for name, each in self.limits.items()
+            if each.domain == domain
+        )
+        return CompiledPolicy(tuple(tiers), limits, version, named)
 
 
 class CompiledTier(NamedTuple):
@@ -269,20 +213,35 @@ class CompiledTier(NamedTuple):
     limits: tuple[Limit, ...] = ()
     max_concurrency: int = 0
     fair_by: str = "count"
+    tier_limits: tuple[Limit, ...] = ()
+
+
+class CompiledNamed(NamedTuple):
+    """A limit that several action types share."""
+
+    name: str
+    action_types: tuple[str, ...]
+    limit: Limit
 
 
 class CompiledPolicy:
     """The policy of one domain in the form of the scripts and the oracle."""
 
-    __slots__ = ("domain_limits", "periods", "tiers", "version")
+    __slots__ = ("domain_limits", "named", "periods", "tiers", "version")
 
     def __init__(
-        self, tiers: tuple[CompiledTier, ...], domain_limits: tuple[Limit, ...] = (), version: int = 0
+        self,
+        tiers: tuple[CompiledTier, ...],
+        domain_limits: tuple[Limit, ...] = (),
+        version: int = 0,
+        named: tuple[CompiledNamed, ...] = (),
     ) -> None:
         self.tiers = tiers
         self.domain_limits = domain_limits
         self.version = version
-        every = [*domain_limits, *(limit for tier in tiers for limit in tier.limits)]
+        self.named = named
+        every = [*domain_limits, *(each.limit for each in named)]
+        every += [limit for tier in tiers for limit in (*tier.limits, *tier.tier_limits)]
         self.periods: tuple[str, ...] = tuple(sorted({limit.period for limit in every if limit.period}))
 
     def to_json(self) -> str:
@@ -296,12 +255,16 @@ class CompiledPolicy:
                         "share": t.share,
                         "weight": t.weight,
                         "limits": [limit.wire() for limit in t.limits],
+                        "tier_limits": [limit.wire() for limit in t.tier_limits],
                         "concurrency": t.max_concurrency,
                         "by_run_time": t.fair_by == "run_time",
                     }
                     for t in self.tiers
                 ],
                 "limits": [limit.wire() for limit in self.domain_limits],
+                "named": [
+                    {"name": n.name, "types": n.action_types, "limits": [n.limit.wire()]} for n in self.named
+                ],
                 "periods": list(self.periods),
             },
             separators=(",", ":"),
@@ -316,7 +279,9 @@ def _explain(source: str, item: Any, inside: str = "") -> str:
         return "\n".join(_explain(source, each, of_domain) for each in wrong.cause.errors())
     if item["type"] == "extra_forbidden":
         model = TierPolicy if path.startswith("tiers.") else Policy
-        if len(item["loc"]) > 2 and "limits" in item["loc"]:
+        if path.startswith("limits."):
+            model = NamedLimit  # type: ignore[assignment]
+        elif len(item["loc"]) > 2 and {"limits", "tier_limits"} & {*item["loc"]}:
             model = LimitRule  # type: ignore[assignment]
         return f"{source}: unknown key {path!r}{nearest(str(item['loc'][-1]), model.model_fields)}"
     message = item["msg"].removeprefix("Value error, ")

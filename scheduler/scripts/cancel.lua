@@ -5,6 +5,7 @@
 --       items: (id, response)*; the response is stored if somebody asked for one
 -- @include aside
 -- @include settle
+-- @include wake
 -- @include events
 -- REPLY: per item 'cancelled', 'running' or 'unknown'
 
@@ -14,7 +15,7 @@ local function owner_of(id)
   end
 end
 
-local event_lines, counts = {}, {}
+local event_lines, counts, freed = {}, {}, 0
 
 -- Take one action out of wherever it waits; returns its header.
 local function take_out(id, stream, entry, aside_type)
@@ -35,6 +36,7 @@ local function take_out(id, stream, entry, aside_type)
   elseif redis.call('ZREM', scheduled_key, id) == 0 then
     if redis.call('ZREM', returned_prefix .. stream, sortable(entry)) == 1 then forget_returned(stream, 1) end
     remove_waiting(stream)
+    freed = freed + look_at_heads_again({stream})
   end
   if try('XLEN', key) == 0 then redis.call('DEL', key) end
   return found and found[2][2]
@@ -72,6 +74,7 @@ for i = items_at, #ARGV, 2 do
     reply[#reply + 1] = 'cancelled'
   end
 end
+if freed > 0 then wake_one() end
 write_settled(now_ms, duplicate_window_ms)
 for tier, count in pairs(counts) do redis.call('HINCRBY', counters_key, tier .. ':cancelled', count) end
 tell(event_lines)

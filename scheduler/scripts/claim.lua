@@ -73,17 +73,23 @@ local token = tonumber(kept[1] or 0) + 1
 visits_left = 2 * slots + 64
 quantum = math.max(1, math.min(8, math.floor(slots / 6)))
 
+read_named_limits(policy.named, now_ms, periods, slots)
 local live, blocked_until = {}, math.huge
 for i, tier in ipairs(policy.tiers) do
   tier.virtual_time, tier.credit = tonumber(kept[2 * i] or 0), tonumber(kept[2 * i + 1] or 0)
   tier.stood_at = tier.virtual_time
   tier.fresh, tier.next, tier.offset, tier.chunk, tier.exhausted = {}, 1, 0, 8, false
   tier.served, tier.first_served, tier.touched = {}, 1, {}
-  if tier.by_run_time then
-    local packed = redis.call('HGET', usage_key, '*:' .. tier.name)
-    tier.estimates = packed and cmsgpack.unpack(packed)['~'] or {}
-  end
+  tier.room, tier.shared = slots, tier.tier_limits or {}
   local until_ms = pressed_until('*:' .. tier.name, now_ms)
+  if tier.by_run_time or tier.shared[1] then
+    local packed = redis.call('HGET', usage_key, '*:' .. tier.name)
+    tier.states = packed and cmsgpack.unpack(packed) or {}
+    tier.estimates = tier.states['~'] or {}
+    local free_at
+    tier.room, free_at = allowance(tier.shared, tier.states, now_ms, periods, slots)
+    if tier.room == 0 then until_ms = math.max(until_ms, free_at) end
+  end
   if paused.tiers[tier.name] then until_ms = math.huge end
   if until_ms == 0 then
     live[#live + 1] = tier
@@ -97,7 +103,7 @@ end
 local function choose(wanted)
   local best, best_head, owed, owed_head, gone = nil, nil, nil, nil, false
   for _, tier in ipairs(live) do
-    local head = peek(tier, now_ms, periods, wanted)
+    local head = tier.room > 0 and peek(tier, now_ms, periods, wanted)
     if head then
       if not best then best, best_head = tier, head end
       if tier.share > 0 then
@@ -127,6 +133,7 @@ while planned < slots do
       or math.floor(1000000 / candidate.weight)
   end
   take(tier, candidate)
+  tier.room = tier.room - 1
   if tier.credit > 0 then tier.credit = math.max(tier.credit - 1000000, 0) end
   planned = planned + 1
 end
@@ -139,6 +146,13 @@ local started = 0
 local usage, usage_due, held, held_why, event_lines = {}, {}, {}, {}, {}
 local waiting, waiting_none = {}, {}
 
+local function keep_usage(scope, states, worthless_at)
+  usage_due[#usage_due + 1] = worthless_at
+  usage_due[#usage_due + 1] = scope
+  usage[#usage + 1] = scope
+  usage[#usage + 1] = cmsgpack.pack(states)
+end
+
 -- Where the tenant goes now: out of the index when nothing waits, to the held index when a limit binds,
 -- else back with its new tag.
 local function settle_candidate(tier, candidate, index)
@@ -146,14 +160,11 @@ local function settle_candidate(tier, candidate, index)
   if starts > 0 and #candidate.limits > 0 then
     local worthless_at = spend(candidate.limits, candidate.states, now_ms, periods, starts)
     if candidate.states['~'] then worthless_at = math.max(worthless_at, now_ms + ESTIMATES_KEPT_MS) end
-    usage_due[#usage_due + 1] = worthless_at
-    usage_due[#usage_due + 1] = candidate.stream
-    usage[#usage + 1] = candidate.stream
-    usage[#usage + 1] = cmsgpack.pack(candidate.states)
+    keep_usage(candidate.stream, candidate.states, worthless_at)
   end
   if candidate.waiting == 0 then
     waiting_none[#waiting_none + 1] = candidate.stream
-  elseif starts < candidate.allowed then
+  elseif starts < candidate.allowed and not candidate.refused then
     waiting[#waiting + 1] = candidate.stream
     waiting[#waiting + 1] = candidate.waiting
     index.staying[#index.staying + 1] = candidate.tag
@@ -162,7 +173,9 @@ local function settle_candidate(tier, candidate, index)
   else
     waiting[#waiting + 1] = candidate.stream
     waiting[#waiting + 1] = candidate.waiting
-    local free_at, why = binding(candidate, now_ms, periods)
+    local free_at, why
+    if candidate.refused then free_at, why = unpack(candidate.refused)
+    else free_at, why = binding(candidate, now_ms, periods) end
     held[#held + 1] = free_at
     held[#held + 1] = candidate.stream
     held_why[#held_why + 1] = candidate.stream
@@ -183,9 +196,12 @@ local function write_tier(tier)
   local index = {leaving = {}, staying = {}, tags = {}}
   for _, candidate in ipairs(tier.touched) do
     if candidate.take > 0 then
-      start(tier, candidate, now_ms)
-      started = started + candidate.starts
+      start(tier, candidate, now_ms, periods)
+      tier.starts = (tier.starts or 0) + candidate.starts
     end
+  end
+  if tier.shared[1] and (tier.starts or 0) > 0 then
+    keep_usage('*:' .. tier.name, tier.states, spend(tier.shared, tier.states, now_ms, periods, tier.starts))
   end
   for _, candidate in ipairs(tier.touched) do settle_candidate(tier, candidate, index) end
   local ready_key = ready_prefix .. tier.name
@@ -211,6 +227,7 @@ for _, tier in ipairs(policy.tiers) do
   if something_left(tier) then left_behind = true end
   if #tier.touched > 0 then
     write_tier(tier)
+    started = started + (tier.starts or 0)
     if tier.holds then redis.call('HINCRBY', counters_key, tier.name .. ':held', tier.holds) end
   end
 end
@@ -224,10 +241,11 @@ for i, tier in ipairs(policy.tiers) do
 end
 
 if started > 0 and #policy.limits > 0 then
-  usage_due[#usage_due + 1] = spend(policy.limits, domain_states, now_ms, periods, started)
-  usage_due[#usage_due + 1] = '*'
-  usage[#usage + 1] = '*'
-  usage[#usage + 1] = cmsgpack.pack(domain_states)
+  keep_usage('*', domain_states, spend(policy.limits, domain_states, now_ms, periods, started))
+end
+for _, each in ipairs(named_limits) do
+  spend_named(each, now_ms, periods)
+  if each.worthless_at then keep_usage(each.scope, each.states, each.worthless_at) end
 end
 if #usage > 0 then
   write_all('HSET', usage_key, usage)

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from scheduler import Outcome, Policy
-from scheduler.tiers import LimitRule
+from scheduler.limit_rules import LimitRule
 from tests.scheduler.world import DAY, MINUTE
 
 WINDOWS = ("moving-window", "fixed-window", "sliding-window-counter")
@@ -23,6 +23,7 @@ def counts(limit: dict[str, Any]) -> str:
     return LimitRule.model_validate(limit).compile("UTC").key
 
 
+NAMED = {"x": ["embedding.long"], "y": ["embedding.long", "embedding.b"], "z": ["embedding.b"]}
 TENANTS = st.sampled_from(["a", "a", "b", "c"])
 WORKERS = st.sampled_from(["w1", "w1", "w2"])
 NUMBER = st.integers(0, 99)
@@ -39,7 +40,7 @@ VERBS: list[tuple[int, st.SearchStrategy[Any]]] = [
             st.sampled_from([0, 0, 0, 0, 700, 2 * MINUTE]),  # deadline in
             st.sampled_from([""] * 9 + ["u1"]),  # unique key
             st.sampled_from([False] * 9 + [True]),  # the last id once more
-            st.sampled_from(["a.b", "a.b", "a.long"]),
+            st.sampled_from(["embedding.b", "embedding.b", "embedding.long"]),
         ),
     ),
     (8, st.tuples(st.just("claim"), WORKERS, st.sampled_from([1, 2, 3, 5, 8, 25, 60]))),
@@ -98,13 +99,20 @@ def policies(draw: st.DrawFn, names: tuple[str, ...]) -> Policy:
             "guaranteed_share": draw(st.sampled_from([0.0, 0.05, 0.25, 1 / 3])),
             "weight": draw(st.sampled_from([1.0, 2.0, 3.0])),
             "limits": draw(st.lists(LIMITS, max_size=2, unique_by=counts)),
+            "tier_limits": draw(st.sampled_from([[], []]) | st.lists(LIMITS, max_size=2, unique_by=counts)),
             "max_concurrency": draw(st.sampled_from([0, 0, 1, 3])),
             "fair_by": draw(st.sampled_from(["count", "run_time"])),
         }
     limited = draw(st.sampled_from([False, False, False, True]))
     of_domain = [draw(LIMITS)] if limited else []
+    named = {
+        name: draw(LIMITS) | {"action_types": types}
+        for name, types in NAMED.items()
+        if draw(st.sampled_from([False, False, True]))
+    }
     return Policy.model_validate(
         {
+            "limits": named,
             "default_tier": names[-1],
             "tiers": tiers,
             "domains": {"embedding": of_domain},

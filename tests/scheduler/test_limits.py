@@ -26,9 +26,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from scheduler.calendar import period_at
+from scheduler.limit_rules import LimitRule
 from scheduler.limits import Limit, Period, Strategy, allowance, spend, worthless_at
 from scheduler.scripts import Script, compose
-from scheduler.tiers import LimitRule
 from tests.scheduler.world import DAY, MINUTE, NOW
 
 PACKAGE: dict[Strategy, type[RateLimiter]] = {

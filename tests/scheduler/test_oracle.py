@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from scheduler import Claimed, Engine, Finish, NewAction, Outcome, Policy, State, overrides, pauses
 from scheduler.holds import rehold
 from scheduler.oracle import Oracle
+from scheduler.oracle_operations import Operations
 from scheduler.poison import PoisonRule
 from tests.scheduler.histories import STEP, some_policies
 from tests.scheduler.picture import Picture
@@ -38,10 +39,11 @@ class History:
         self.tiers = policies[0].names()
         self.world.engine.poison = PoisonRule(deaths=2)
         self.oracle = Oracle(policies[0].compile(self.world.domain), self.world.now, poison_deaths=2)
+        self.operations = Operations(self.oracle, policies[0].compile(self.world.domain))
         self.owned: dict[str, tuple[str, Claimed]] = {}
         self.stale: list[tuple[str, Claimed]] = []
         self.count = 0
-        self.pausable = ["type:a.long", "tier:" + self.tiers[-1], "type:a.b", "domain"]
+        self.pausable = ["type:embedding.long", "tier:" + self.tiers[-1], "type:embedding.b", "domain"]
 
     @property
     def where(self) -> tuple[Engine, list[str]]:
@@ -166,17 +168,17 @@ class History:
 
     async def _same_override(self, tenant: str) -> None:
         now = await overrides.get_override(self.world.engine, self.world.domain, tenant)
-        self.oracle.set_override(tenant, now)
+        self.operations.set_override(tenant, now)
 
     async def pause(self, number: int) -> None:
         await pauses.pause(*self.where, self.pausable[number % len(self.pausable)], by="me")
-        self.oracle.pause(self.pausable[number % len(self.pausable)])
+        self.operations.pause(self.pausable[number % len(self.pausable)])
 
     async def resume(self, number: int) -> None:
         what = self.pausable[number % len(self.pausable)]
         event(f"set aside: {any(action.aside for action in self.oracle.alive.values())}")
         await pauses.resume(*self.where, what, by="me", most=2)
-        self.oracle.resume(what)
+        self.operations.resume(what)
 
     async def publish(self, number: int) -> None:
         policy = self.policies[number % len(self.policies)]
@@ -184,13 +186,13 @@ class History:
             return
         self.world.engine.use_policy(policy, 0)
         await self.world.engine.publish_policy(self.world.domain)
-        self.oracle.publish(policy.compile(self.world.domain))
+        self.operations.publish(policy.compile(self.world.domain))
 
     async def rehold(self, every: bool) -> None:
         limits = () if every else ("2/minute", "1/second", "concurrency 1")
         assert await rehold(
             self.world.redis, self.world.keys.root(self.world.domain), limits
-        ) == self.oracle.rehold(limits)
+        ) == self.operations.rehold(limits)
 
     async def advance(self, ms: int) -> None:
         self.world.clock.advance(ms)

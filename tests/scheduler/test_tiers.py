@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from scheduler import Policy, PolicyError, TierPolicy, UnknownTierError
+from scheduler.limit_rules import LimitRule
 from scheduler.limits import Limit, Strategy
-from scheduler.tiers import LimitRule
 
 SHIPPED = Path(__file__).parents[2] / "config" / "tiers.toml"
 TWO = 'default_tier = "a"\n[tiers.a]\npriority = 1\n[tiers.b]\npriority = 2\n'
@@ -56,6 +56,17 @@ REFUSED = {
         "wieght",
         "did you mean 'weight'?",
     ],
+    TWO + 'tier_limits = ["0/minute"]': ["tiers.b.tier_limits.0.rate", "would hold every action for ever"],
+    TWO + 'tier_limits = ["3/minute", "4/minute"]': ["'3/minute' and '4/minute' count the same starts"],
+    TWO + '[limits.x]\nrate = "0/minute"\naction_types = ["a.b"]': ["limits.x.rate", "hold every action"],
+    TWO + '[limits.x]\nrate = "1/minute"': ["limits.x.action_types", "required"],
+    TWO + '[limits.x]\nrate = "1/minute"\naction_types = []': ["limits.x.action_types", "at least 1"],
+    TWO + '[limits.x]\nrate = "1/minute"\naction_types = ["b"]': ["'b' is not an action type"],
+    TWO + '[limits.x]\nrate = "1/minute"\naction_types = ["a.b", "c.d"]': ["several domains (a, c)"],
+    TWO + '[limits.x]\nrate = "1/minute"\naction_type = ["a.b"]': [
+        "unknown key 'limits.x.action_type', did you mean 'action_types'?"
+    ],
+    TWO + '[limits.tier]\nrate = "1/minute"\naction_types = ["a.b"]': ["'tier' cannot be the name"],
     TWO + "[tiers.b.domains.embedding]\nweight = 0": ["tiers.b.domains.embedding", "weight"],
 }
 
@@ -125,23 +136,41 @@ def test_limits_compile(rule: str | tuple[str, str], limit: Limit) -> None:
 def test_what_the_scripts_get() -> None:
     policy = Policy.parse(
         'default_tier="b"\ntime_zone="Europe/Madrid"\n[tiers.b]\npriority=2\nlimits=["5/day"]\n'
-        '[tiers.a]\npriority=1\nguaranteed_share=0.333333\nfair_by="run_time"\nmax_concurrency=3\nweight=2\n'
+        'tier_limits=["8/minute"]\n[tiers.a]\npriority=1\nguaranteed_share=0.333333\nfair_by="run_time"\nmax_concurrency=3\nweight=2\n'
         '[domains]\nembedding=["9/minute"]\n'
+        '[limits.openai]\nrate="7/minute"\naction_types=["embedding.generate", "embedding.ask"]\n'
+        '[limits.other]\nrate="7/minute"\naction_types=["query.search"]\n'
     )
     assert json.loads(policy.compile("embedding").to_json()) == {
         "version": 0,
         "tiers": [
-            {"name": "a", "share": 333333, "weight": 2, "limits": [], "concurrency": 3, "by_run_time": True},
+            {
+                "name": "a",
+                "share": 333333,
+                "weight": 2,
+                "limits": [],
+                "tier_limits": [],
+                "concurrency": 3,
+                "by_run_time": True,
+            },
             {
                 "name": "b",
                 "share": 0,
                 "weight": 1,
                 "limits": [["5/day", "calendar", 5, 86_400_000, "1 day Europe/Madrid", "c1 day"]],
+                "tier_limits": [["8/minute", "moving-window", 8, 60_000, "", "m60000"]],
                 "concurrency": 0,
                 "by_run_time": False,
             },
         ],
         "limits": [["9/minute", "moving-window", 9, 60_000, "", "m60000"]],
+        "named": [
+            {
+                "name": "openai",
+                "types": ["embedding.generate", "embedding.ask"],
+                "limits": [["7/minute", "moving-window", 7, 60_000, "", "m60000"]],
+            }
+        ],
         "periods": ["1 day Europe/Madrid"],
     }
     assert json.loads(policy.compile("query").to_json())["limits"] == []

@@ -16,9 +16,9 @@ from redis.retry import Retry
 
 from scheduler import UnknownTierError
 from scheduler.calendar import period_at
+from scheduler.limit_rules import LimitRule
 from scheduler.limits import Limit, Strategy, allowance, spend, standing
 from scheduler.scripts import Script, compose
-from scheduler.tiers import LimitRule
 from scheduler.usage import LimitStatus, tenant_limits
 from tests.scheduler.world import DAY, MINUTE, NOW, World, some
 

@@ -21,6 +21,7 @@ local function put_back(by_stream)
     added[stream] = #entries
   end
   add_waiting(streams, added)
+  look_at_heads_again(streams)
 end
 
 -- Set an owned entry aside for another attempt; false when somebody else deleted it.

@@ -1,5 +1,6 @@
 -- @keys owned counters
 -- @include pauses
+-- @include named_limits
 -- @include run_time
 -- @include bury
 
@@ -31,18 +32,30 @@ local function hand_over(tier, candidate, entry, head, id, deadline_ms, data, at
   return is_start
 end
 
--- Is this one to be set aside? Answering one past its deadline goes on; while a type is being resumed, what
--- is read for the first time goes behind what is still aside.
-local function is_aside(head, deadline_ms, was_returned, now)
-  if not some_type_paused or (deadline_ms ~= '0' and tonumber(deadline_ms) <= now) then return nil end
-  local action_type = rest_of_head(head)
+-- Does this type stop one that was read? Set aside: true (while a type is being resumed, what is read for the
+-- first time goes behind what is still aside). Refused by a named limit: it and all behind it go back.
+local function stopped(candidate, action_type, entry, id, attempt, was_returned, now, periods)
   local kind = paused.types[action_type]
-  return (kind == 'type' or (kind == 'resuming' and not was_returned)) and action_type
+  if kind == 'type' or (kind == 'resuming' and not was_returned) then
+    set_aside(candidate.stream, entry, id, action_type, attempt - 1)
+    candidate.aside = candidate.aside + 1
+    return true
+  end
+  if not named_of_type then return false end
+  local free_at, why = use_named(action_type, now, periods)
+  if not free_at then return false end
+  candidate.refused = {free_at, why}
+  return true
+end
+
+local function go_back(candidate, entry, attempt)
+  if park(candidate.stream, entry, attempt - 1) then candidate.back[#candidate.back + 1] = entry end
 end
 
 -- One entry that was read. Counts in `candidate`: seen, starts, handed (these and expired ones), aside.
-local function meet(tier, candidate, entry, fields, attempt, was_returned, now)
+local function meet(tier, candidate, entry, fields, attempt, was_returned, now, periods)
   candidate.seen = candidate.seen + 1
+  if candidate.refused then return go_back(candidate, entry, attempt) end
   local id, deadline_ms, data = read_entry(fields)
   if not id then
     bury(candidate.stream, now, 'malformed entry: not written by enqueue', attempt, '', cjson.encode(fields or {}))
@@ -50,11 +63,13 @@ local function meet(tier, candidate, entry, fields, attempt, was_returned, now)
     candidate.rejected[#candidate.rejected + 1] = entry
     return
   end
-  local aside_type = is_aside(fields[2], deadline_ms, was_returned, now)
-  if aside_type then
-    set_aside(candidate.stream, entry, id, aside_type, attempt - 1)
-    candidate.aside = candidate.aside + 1
-    return
+  local expired = deadline_ms ~= '0' and tonumber(deadline_ms) <= now -- is answered whatever its type
+  if (some_type_paused or named_of_type) and not expired then
+    local action_type = rest_of_head(fields[2])
+    if stopped(candidate, action_type, entry, id, attempt, was_returned, now, periods) then
+      if candidate.refused then go_back(candidate, entry, attempt) end
+      return
+    end
   end
   candidate.handed = candidate.handed + 1
   if hand_over(tier, candidate, entry, fields[2], id, deadline_ms, data, attempt, now) then
@@ -62,7 +77,7 @@ local function meet(tier, candidate, entry, fields, attempt, was_returned, now)
   end
 end
 
-local function read_returned(tier, candidate, key, most, now)
+local function read_returned(tier, candidate, key, most, now, periods)
   local members = redis.call('ZPOPMIN', returned_prefix .. candidate.stream, most)
   for i = 1, #members, 2 do
     local entry = unsortable(members[i])
@@ -70,7 +85,7 @@ local function read_returned(tier, candidate, key, most, now)
     claimed = claimed and claimed[1]
     if claimed then
       local pending = redis.call('XPENDING', key, 'workers', entry, entry, 1)[1]
-      meet(tier, candidate, entry, claimed[2], pending and pending[4] or 1, true, now)
+      meet(tier, candidate, entry, claimed[2], pending and pending[4] or 1, true, now, periods)
     else
       try('XACK', key, 'workers', entry) -- 6.2 keeps the record of a deleted entry
     end
@@ -104,24 +119,26 @@ end
 
 -- Read what was planned. `candidate.starts` becomes how many are starts, `candidate.waiting` what is left.
 -- Virtual time is the tag of the action that started last.
-local function start(tier, candidate, now)
+local function start(tier, candidate, now, periods)
   local key = domain_tag .. candidate.stream
   candidate.owned_prefix = token_prefix .. candidate.stream .. ' '
   candidate.owned_suffix = ' ' .. candidate.charge
   candidate.charged, candidate.last_charge = 0, candidate.charge
-  candidate.seen, candidate.starts, candidate.handed, candidate.aside, candidate.rejected = 0, 0, 0, 0, {}
+  candidate.seen, candidate.starts, candidate.handed, candidate.aside = 0, 0, 0, 0
+  candidate.rejected, candidate.back = {}, {}
   local wanted, short, vanished = candidate.take, false, 0
   if candidate.returned > 0 then
-    local popped = read_returned(tier, candidate, key, math.min(wanted, candidate.returned), now)
+    local popped = read_returned(tier, candidate, key, math.min(wanted, candidate.returned), now, periods)
     wanted = wanted - popped
     vanished = popped - candidate.seen -- some may have been deleted meanwhile
   end
   if wanted > 0 then
     local entries = read_new(key, wanted)
     short = #entries < wanted
-    for i = 1, #entries do meet(tier, candidate, entries[i][1], entries[i][2], 1, false, now) end
+    for i = 1, #entries do meet(tier, candidate, entries[i][1], entries[i][2], 1, false, now, periods) end
   end
   drop_rejected(key, candidate.rejected)
+  if #candidate.back > 0 then return_entries(candidate.stream, candidate.back) end
   if short then -- the stream has no more: somebody else deleted from it
     candidate.waiting = redis.call('ZCARD', returned_prefix .. candidate.stream)
   else

@@ -93,3 +93,15 @@ local function end_due_holds(now, most)
   end_holds(due)
   return #due
 end
+
+-- A named limit held these tenants for the action that was next in their line; another one is next now.
+-- Returns how many holds ended.
+local function look_at_heads_again(streams)
+  if #streams == 0 or redis.call('EXISTS', held_why_key) == 0 then return 0 end
+  local ending = {}
+  for i, why in ipairs(redis.call('HMGET', held_why_key, unpack(streams))) do
+    if why and string.sub(why, 1, 6) == 'limit ' then ending[#ending + 1] = streams[i] end
+  end
+  end_holds(ending)
+  return #ending
+end
