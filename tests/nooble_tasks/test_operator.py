@@ -1,4 +1,4 @@
-"""Operators' commands as an API: in force at the next claim, kept with who and why, harmless when mistyped."""
+"""Operators' commands as an API: in force at the next claim, kept with who and why, harmless mistyped."""
 
 from __future__ import annotations
 
