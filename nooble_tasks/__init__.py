@@ -92,13 +92,14 @@ from .ids import ServiceRegistry, check_action_id, check_domain, check_id, check
 from .inspector import Inspector
 from .logs import get_logger, init_logging
 from .lookup_errors import ActionNotFound, UnknownTenant
+from .middleware import ClientMiddleware, WorkerMiddleware
 from .operating import Operator, TenantStanding
 from .queue_manager import DomainQueueManager, QueueManager
 from .rate_limit_headers import rate_limit_headers
 from .redis_manager import RedisManager, get_redis_client
 from .retry import NO_RETRY, RetryPolicy
 from .retry_budget import RetryBudget
-from .service import ActionProcessor, BaseService, handles
+from .service import ActionProcessor, BaseService, handles, provides
 from .settings import CommonAppSettings, Settings
 from .signals import Backpressure, Reject, Retry, Snooze
 from .state import RedisStateManager
@@ -125,6 +126,7 @@ __all__ = [
     "Bus",
     "CancelToken",
     "Cause",
+    "ClientMiddleware",
     "CommonAppSettings",
     "ConfigurationError",
     "DeadLetter",
@@ -202,6 +204,7 @@ __all__ = [
     "UnknownVersionError",
     "Why",
     "WorkerDied",
+    "WorkerMiddleware",
     "WorkerStopping",
     "__version__",
     "check_action_id",
@@ -221,6 +224,7 @@ __all__ = [
     "handles",
     "init_logging",
     "new_id",
+    "provides",
     "rate_limit_headers",
     "setup_error_handling",
     "use_context",

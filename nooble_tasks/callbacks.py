@@ -46,6 +46,14 @@ def error_callback_data(error: BaseException) -> dict[str, Any]:
     return {"error": detail_from_exception(error).to_dict()}
 
 
+async def push(redis: Any, queue: str, raw: bytes, ttl_ms: int) -> None:
+    """Put a callback on a list that the caller has checked; unread lists end after `ttl_ms`."""
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.lpush(queue, raw)
+    pipeline.pexpire(queue, ttl_ms)
+    await pipeline.execute()
+
+
 async def listen(
     redis: Any, queue: str, timeout: float | None = None, limits: PayloadLimits = DEFAULT_LIMITS
 ) -> AsyncGenerator[DomainAction]:

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel
 from redis.exceptions import RedisError
 
-from ._engine import Enqueued, NewAction, SchedulerError, UnconfirmedError, UnknownTierError
+from ._engine import Enqueued, NewAction, UnknownTierError
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
-from .callbacks import callback_for, listen
+from .callbacks import callback_for, listen, push
 from .context import current_context, earliest, tenant_or_current
 from .dead_letters import DeadLetters
 from .delivery_errors import NotReplicated
-from .durability import raise_doubts, with_doubts
-from .errors import ActionTimeout, InvalidAction, InvalidTime, QueueUnavailable, UnknownTier
+from .errors import ActionTimeout, InvalidAction, QueueUnavailable, UnknownTier
 from .handle import (
     ActionHandle,
     expect_within,
@@ -34,15 +33,18 @@ from .handle import (
 from .idempotency import action_id_for
 from .ids import check_id
 from .inspector import Inspector
+from .middleware import ClientMiddleware
 from .operating import Operator
+from .sending import Prepared, send
 from .settings import CommonAppSettings
-from .times import aware, delay_seconds, moment
-
-Prepared = tuple[DomainAction, str, NewAction]
+from .times import delay_seconds, due_ms, moment
 
 
 class BaseRedisClient:
     """A service's way to others. Subclass it with a method per action (`EmbeddingServiceClient`)."""
+
+    middleware: ClassVar[Sequence[ClientMiddleware]] = ()
+    """Around every enqueue, in this order."""
 
     def __init__(self, service_name: str, redis_client: Any, settings: CommonAppSettings) -> None:
         self.service_name = check_id("service_name", service_name)
@@ -104,7 +106,9 @@ class BaseRedisClient:
         if action.callback_action_type is not None or callback_context is not None:
             action = self._with_callback(action, None, callback_context)
         reply_to = "" if action.callback_action_type else self.bus.replies.client_id
-        prepared = await self._prepared(action, reply_to=reply_to, due_ms=self._due_ms(delay, run_at))
+        prepared = await self._prepared(
+            action, reply_to=reply_to, due_ms=due_ms(delay, run_at, self.bus.clock.now_ms)
+        )
         (enqueued,) = await self._send([prepared])
         sent, domain, new = prepared
         if not enqueued.accepted:
@@ -201,12 +205,9 @@ class BaseRedisClient:
             raise InvalidAction(
                 f"{queue!r} is not a callback list of {domain!r}; take the name from get_callback_queue"
             )
-        ttl_ms = self.bus.engine.callback_ttl_ms
-        pipeline = self.redis_client.pipeline(transaction=True)
-        pipeline.lpush(queue, built.to_json(self.settings.payload_limits))
-        pipeline.pexpire(queue, ttl_ms)
+        raw = built.to_json(self.settings.payload_limits)
         try:
-            await pipeline.execute()
+            await push(self.redis_client, queue, raw, self.bus.engine.callback_ttl_ms)
         except (RedisError, OSError) as error:
             raise unavailable(error) from error
 
@@ -233,6 +234,8 @@ class BaseRedisClient:
 
     async def _prepared(self, action: DomainAction, **how: Any) -> Prepared:
         """`_prepare` under the policy in force, which is read anew before a tier is refused."""
+        for each in self.middleware:
+            action = await each.before_enqueue(action)
         await self.bus.refresh_policy()
         try:
             return self._prepare(action, **how)
@@ -291,22 +294,7 @@ class BaseRedisClient:
         )
 
     async def _send(self, prepared: Sequence[Prepared]) -> list[Enqueued]:
-        by_domain: dict[str, list[int]] = {}
-        for index, (_, domain, _) in enumerate(prepared):
-            by_domain.setdefault(domain, []).append(index)
-        said: dict[int, Enqueued] = {}
-        doubts: list[UnconfirmedError] = []
-        try:
-            await self.bus.ready()
-            for domain, indexes in by_domain.items():
-                async with self.bus.calls:
-                    call = self.bus.engine.enqueue(domain, [prepared[i][2] for i in indexes])
-                    enqueued = await with_doubts(call, doubts)
-                said.update(zip(indexes, enqueued, strict=True))
-        except (RedisError, OSError, SchedulerError) as error:
-            raise unavailable(error) from error
-        raise_doubts(doubts)
-        return [said[index] for index in range(len(prepared))]
+        return await send(self.bus, prepared, self.middleware)
 
     def _with_known_queue(self, action: DomainAction, domain: str) -> DomainAction:
         """The action with a callback list where it asks for callbacks; no other name is taken on trust."""
@@ -340,11 +328,3 @@ class BaseRedisClient:
                 "origin_service": origin,
             }
         )
-
-    def _due_ms(self, delay: float | timedelta | None, run_at: datetime | None) -> int:
-        if delay is not None and run_at is not None:
-            raise InvalidTime("give delay or run_at, not both")
-        if delay is not None:
-            seconds = delay_seconds(delay)
-            return self.bus.clock.now_ms() + int(seconds * 1000) if seconds else 0
-        return int(aware(run_at, "run_at").timestamp() * 1000) if run_at is not None else 0

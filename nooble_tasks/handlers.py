@@ -15,9 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 from .actions import DomainAction
 from .cancel_token import CancelToken, enter_token, reason_of_stop
 from .context import ExecutionContext, current_context
-from .errors import ConfigurationError, InvalidAction, shorten
+from .errors import ConfigurationError, InvalidAction, did_you_mean, shorten
 from .ids import check_action_type
 from .process_child import Call
+from .providers import Source, known_types, name_of, source_for
 from .retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Handler:
     action_parameter: str | None
     context_parameter: str | None
     token_parameter: str | None
+    sources: tuple[tuple[str, Source], ...] = ()
 
     async def call(self, service: BaseService, action: DomainAction) -> Any:
         """Validate the data and run the method, where it is to run."""
@@ -67,6 +69,8 @@ class Handler:
             arguments[self.action_parameter] = action
         if self.context_parameter is not None:
             arguments[self.context_parameter] = current_context()
+        for name, source in self.sources:
+            arguments[name] = source(service)
         if self.options.run_in == "loop" and self.token_parameter is None:
             return await getattr(service, self.method_name)(**arguments)
         return await self._call_with_token(service, arguments)
@@ -124,9 +128,10 @@ def handles(
 ) -> Callable[[Method], Method]:
     """Declare a method the handler of an action type.
 
-    Its parameters are filled by name and annotation: `data` with the validated payload, one annotated
-    DomainAction with the action, one annotated ExecutionContext with the context, one annotated CancelToken
-    with the token that says when to end. `timeout` in seconds. At most `concurrency` run at once in one
+    Its parameters are filled by name and annotation: `data` with the validated payload; DomainAction and
+    ExecutionContext with those of the attempt, CancelToken with the one that says when to end;
+    BaseRedisClient (or a subclass), RedisStateManager[Model], Redis, the settings' class, and whatever the
+    service `@provides`. `timeout` in seconds. At most `concurrency` run at once in one
     worker process; others wait there without taking a slot from other handlers.
 
     An `async def` runs in the worker's event loop, a plain `def` in a thread. `run_in="process"` is for what
@@ -166,26 +171,61 @@ def make_handler(cls: type[BaseService], name: str, member: Any, options: Handle
             f"{cls.__name__}.{name}: the annotation {error.name!r} cannot be found when the class is made; "
             "import it outside of TYPE_CHECKING"
         ) from error
-    data = action = context = token = None
+    found = _Parameters(cls, name)
     for parameter in list(inspect.signature(method).parameters.values())[0 if static else 1 :]:
-        kind = hints.get(parameter.name)
-        if kind is DomainAction or (kind is None and parameter.name == "action"):
-            action = parameter.name
-        elif kind is not None and _is_or_has(kind, ExecutionContext):
-            context = parameter.name
-        elif kind is not None and _is_or_has(kind, CancelToken):
-            token = parameter.name
-        elif data is None:
-            data = parameter.name
-        elif parameter.default is inspect.Parameter.empty:
-            raise ConfigurationError(
-                f"{cls.__name__}.{name}: nothing is known to fill the parameter {parameter.name!r} with; a "
-                "handler takes its data, a DomainAction, an ExecutionContext and a CancelToken"
-            )
+        found.add(parameter, hints.get(parameter.name))
+    data = found.data_parameter()
     if options.run_in == "process":
-        _check_for_process(cls, name, static=static, not_there=action or token)
-    data_type = TypeAdapter(hints[data]) if data is not None and hints.get(data, Any) is not Any else None
-    return Handler(options, name, data_type, data, action, context, token)
+        _check_for_process(cls, name, static=static, not_there=found.only_in_worker())
+    known = data is not None and hints.get(data, Any) is not Any
+    data_type: TypeAdapter[Any] | None = TypeAdapter(hints[data]) if known and data is not None else None
+    return Handler(
+        options, name, data_type, data, found.action, found.context, found.token, tuple(found.sources)
+    )
+
+
+class _Parameters:
+    """The parameters of one handler, sorted by what fills them."""
+
+    def __init__(self, cls: type[BaseService], method_name: str) -> None:
+        self.action: str | None = None
+        self.context: str | None = None
+        self.token: str | None = None
+        self.sources: list[tuple[str, Source]] = []
+        self._cls = cls
+        self._method_name = method_name
+        self._others: list[tuple[inspect.Parameter, Any]] = []
+
+    def add(self, parameter: inspect.Parameter, kind: Any) -> None:
+        if kind is DomainAction or (kind is None and parameter.name == "action"):
+            self.action = parameter.name
+        elif kind is not None and _is_or_has(kind, ExecutionContext):
+            self.context = parameter.name
+        elif kind is not None and _is_or_has(kind, CancelToken):
+            self.token = parameter.name
+        elif kind is not None and (source := source_for(kind, self._cls._providers)) is not None:
+            self.sources.append((parameter.name, source))
+        else:
+            self._others.append((parameter, kind))
+
+    def data_parameter(self) -> str | None:
+        """The one for the data: called so, else the first that nothing else fills."""
+        names = [parameter.name for parameter, _ in self._others]
+        data = "data" if "data" in names else next(iter(names), None)
+        for parameter, kind in self._others:
+            if parameter.name != data and parameter.default is inspect.Parameter.empty:
+                known = known_types(self._cls._providers)
+                said = f" ({name_of(kind)})" if kind is not None else ""
+                raise ConfigurationError(
+                    f"{self._cls.__name__}.{self._method_name}: nothing is known to fill the parameter "
+                    f"'{parameter.name}'{said} with{did_you_mean(name_of(kind), known)}; a handler takes its "
+                    f"data and {', '.join(known)}; add a @provides method for anything else"
+                )
+        return data
+
+    def only_in_worker(self) -> str | None:
+        """A parameter that cannot be filled in another process."""
+        return self.action or self.token or next((name for name, _ in self.sources), None)
 
 
 def _place(action_type: str, method: Any, run_in: str | None) -> RunIn:

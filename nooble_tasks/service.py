@@ -9,32 +9,42 @@ class GreetingService(BaseService):
 from __future__ import annotations
 
 import logging
-from typing import Any, ClassVar
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, TypeVar, cast
 
 from .actions import DomainAction
 from .errors import ConfigurationError, UnknownAction
 from .handlers import Handler, HandlerOptions, handles, make_handler, options_of
 from .logs import get_logger
+from .middleware import WorkerMiddleware
 from .pools import Pools
+from .providers import name_of, providers_of, provides, started
 from .retry import RetryPolicy
 from .retry_budget import RetryBudget
 from .settings import CommonAppSettings
+
+T = TypeVar("T")
 
 
 class BaseService:
     """Base of business services. The default `process_action` dispatches to `@handles` methods.
 
-    Overriding `process_action` works too. Attributes: `app_settings`, `service_redis_client` (to talk to
+    Overriding `process_action` works too. `middleware` runs around every attempt, the first one
+    outermost. Attributes: `app_settings`, `service_redis_client` (to talk to
     other services), `direct_redis_conn`, `_logger`.
     """
 
     settings_class: ClassVar[type[CommonAppSettings]] = CommonAppSettings
     retry_policy: ClassVar[RetryPolicy] = RetryPolicy()
     retry_budget: ClassVar[RetryBudget | None] = RetryBudget()
+    middleware: ClassVar[Sequence[WorkerMiddleware]] = ()
     _handlers: ClassVar[dict[str, Handler]] = {}
+    _providers: ClassVar[dict[Any, str]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls._providers = {**cls._providers, **providers_of(cls)}
         handlers = dict(cls._handlers)
         own: set[str] = set()
         for name, member in list(vars(cls).items()):
@@ -59,6 +69,34 @@ class BaseService:
         self.direct_redis_conn = direct_redis_conn
         self._logger: logging.Logger = get_logger(app_settings.service_name)
         self._pools: Pools | None = None
+        self._provided: dict[Any, Any] = {}
+        self._made: dict[Any, Any] = {}
+
+    @asynccontextmanager
+    async def providing(self) -> AsyncIterator[None]:
+        """What the `@provides` methods give is there as long as the block lasts; workers do this."""
+        async with started(self, self._providers) as values:
+            self._provided = values
+            try:
+                yield
+            finally:
+                self._provided = {}
+
+    def provided(self, kind: Any) -> Any:
+        """What a `@provides` method gave. Raises ConfigurationError while nothing runs."""
+        try:
+            return self._provided[kind]
+        except KeyError:
+            raise ConfigurationError(
+                f"{type(self).__name__} has no {name_of(kind)} yet: it is there while a worker runs, or "
+                "inside `async with service.providing()`"
+            ) from None
+
+    def made(self, kind: Any, make: Callable[[], T]) -> T:
+        """What is made once for all handlers that ask for it."""
+        if kind not in self._made:
+            self._made[kind] = make()
+        return cast("T", self._made[kind])
 
     @property
     def pools(self) -> Pools:
@@ -112,4 +150,4 @@ class BaseService:
 
 ActionProcessor = BaseService
 
-__all__ = ["ActionProcessor", "BaseService", "HandlerOptions", "handles"]
+__all__ = ["ActionProcessor", "BaseService", "HandlerOptions", "handles", "provides"]

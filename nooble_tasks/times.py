@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from .errors import InvalidTime
@@ -43,3 +44,13 @@ def moment(value: datetime | float | timedelta | None, name: str) -> datetime | 
     if isinstance(value, datetime):
         return aware(value, name)
     return datetime.now(UTC) + timedelta(seconds=delay_seconds(value, name))
+
+
+def due_ms(delay: float | timedelta | None, run_at: datetime | None, now_ms: Callable[[], int]) -> int:
+    """When an action is due (epoch ms), 0 for now; raises InvalidTime."""
+    if delay is not None and run_at is not None:
+        raise InvalidTime("give delay or run_at, not both")
+    if delay is not None:
+        seconds = delay_seconds(delay)
+        return now_ms() + int(seconds * 1000) if seconds else 0
+    return int(aware(run_at, "run_at").timestamp() * 1000) if run_at is not None else 0

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
@@ -25,6 +26,7 @@ from .ids import check_domain
 from .line import Line
 from .logs import get_logger
 from .membership import Membership
+from .middleware import WorkerMiddleware, chained
 from .orphans import host_and_pid
 from .pools import Pools
 from .server_check import check_at_start
@@ -40,7 +42,8 @@ class BaseWorker:
     """Runs the actions of one service, or of several (one domain each), in this process.
 
     `concurrency` slots (default: the settings'); 1 runs one action at a time. `maintain=False` leaves
-    promoting and reclaiming to others. `burst` ends `run` when nothing is left to do.
+    promoting and reclaiming to others. `burst` ends `run` when nothing is left to do. `middleware` runs
+    around every attempt, outside of the services' own.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class BaseWorker:
         concurrency: int | None = None,
         maintain: bool = True,
         burst: bool = False,
+        middleware: Sequence[WorkerMiddleware] = (),
     ) -> None:
         services = [service_instance] if isinstance(service_instance, BaseService) else list(service_instance)
         if not services:
@@ -68,6 +72,8 @@ class BaseWorker:
         self.concurrency = concurrency or app_settings.concurrency
         self._logger: logging.Logger = get_logger(self.service_name)
         self._services = _by_domain(services)
+        self._middleware = tuple(middleware)
+        self._opened = AsyncExitStack()
         self._pools = Pools(app_settings)
         for service in services:
             service.use_pools(self._pools)
@@ -107,7 +113,8 @@ class BaseWorker:
         self._ended.set()
 
     def _line(self, domain: str, service: BaseService) -> Line:
-        handle = self._handle_action if service is self.service else service.process_action
+        innermost = self._handle_action if service is self.service else service.process_action
+        handle = chained((*self._middleware, *service.middleware), innermost)
         executor = Executor(
             service,
             handle,
@@ -135,6 +142,7 @@ class BaseWorker:
             await check_at_start(self.bus.redis, self.app_settings, self._logger)
             for service in self._services.values():
                 await service.start()
+                await self._opened.enter_async_context(service.providing())
             await self._pools.warm(
                 type(service).__module__
                 for service in self._services.values()
@@ -310,8 +318,11 @@ class BaseWorker:
             except _ERRORS as error:
                 self._logger.warning("leaving %s: %s; the lease will end by itself", line.domain, error)
         await self._membership.part()
-        for service in self._services.values():
-            await service.stop()
+        try:
+            await self._opened.aclose()
+        finally:
+            for service in self._services.values():
+                await service.stop()
         await self._pools.close()
 
 
