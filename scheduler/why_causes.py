@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
-from .fairness import ONE_START
 from .inspect import OutcomeEvent
 from .model import State
 from .spoken import counted, moment, past
-from .why_facts import Facts, Paused, TierLine
+from .why_facts import Facts, Paused
 from .why_model import Binding, Cause, Why
+from .why_order import ordered_before, starts_ahead
 
 
 def explain(
@@ -120,7 +119,7 @@ def _causes(facts: Facts, domain: str) -> Iterator[Binding]:
     elif not (facts.sleepers or facts.due_ms or facts.held or facts.paused):
         text = f"{counted(facts.workers, 'worker')} of {domain} {'has' if facts.workers == 1 else 'have'}"
         yield Binding(Cause.WORKERS_BUSY, f"{text} no free slot")
-    yield from _order(facts)
+    yield from ordered_before(facts)
 
 
 def _pause(paused: Paused) -> str:
@@ -155,55 +154,3 @@ def _limits(facts: Facts) -> Iterator[Binding]:
         if each.scope == "domain" and not each.remaining:
             text = f"limit {each.name} of the whole domain is used up"
             yield Binding(Cause.DOMAIN_LIMIT, text, each.more_at_ms)
-
-
-def _order(facts: Facts) -> Iterator[Binding]:
-    if facts.due_ms:
-        return
-    if facts.ahead:
-        most = "" if facts.ahead_exact else "at least "
-        text = f"{most}{counted(facts.ahead, 'action')} of {facts.tenant_id} before it in line"
-        yield Binding(Cause.OWN_LINE, text)
-    if facts.tier_at is None or facts.tag is None:
-        return
-    ahead = [name for name, starts in _others(facts, facts.tiers[facts.tier_at]) if starts]
-    if ahead:
-        names = ", ".join(ahead[:3]) + (" …" if len(ahead) > 3 else "")
-        text = f"{counted(len(ahead), 'other tenant')} of {facts.tier} first: {names}"
-        yield Binding(Cause.TENANTS_AHEAD, text)
-    better = [tier for tier in facts.tiers[: facts.tier_at] if tier.tenants]
-    if better:
-        told = ", ".join(f"{tier.name} ({counted(tier.tenants, 'tenant')})" for tier in better)
-        yield Binding(Cause.TIERS_AHEAD, f"better tiers with work: {told}")
-
-
-def _others(facts: Facts, tier: TierLine) -> Iterator[tuple[str, int]]:
-    """How many starts each other tenant of its tier has before it, were all charged one unit."""
-    charge = math.floor(ONE_START / tier.weight)
-    own = (facts.tag or 0) + (facts.ahead or 0) * charge
-    for tenant, tag, waiting in tier.first:
-        if tenant == facts.tenant_id or tag > own:
-            continue
-        whole, rest = divmod(own - tag, charge)
-        yield tenant, min(int(whole) + (1 if rest or tenant < facts.tenant_id else 0), waiting)
-
-
-def starts_ahead(facts: Facts) -> int | None:
-    """How many starts come before its own, limits of others aside; None where it is not in line.
-
-    Exact while tenants are charged by starts, nobody's limit binds and nothing is enqueued meanwhile; slots
-    given away several at a time change it by a quantum per tenant.
-    """
-    if facts.tag is None or facts.tier_at is None or facts.ahead is None:
-        return None
-    tier = facts.tiers[facts.tier_at]
-    in_tier = facts.ahead + sum(starts for _, starts in _others(facts, tier))
-    better = sum(waiting for each in facts.tiers[: facts.tier_at] for _, _, waiting in each.first)
-    if tier.share:
-        better = min(better, math.floor((in_tier + 1) / tier.share) - in_tier - 1)
-    worse = 0
-    for each in facts.tiers[facts.tier_at + 1 :]:
-        if each.share:
-            in_line = sum(waiting for _, _, waiting in each.first)
-            worse += min(in_line, math.floor((in_tier + better) * each.share))
-    return in_tier + better + worse

@@ -44,10 +44,11 @@ class Facts(NamedTuple):
     """How everything stood that matters to one action. ``ended`` alone: it is over.
 
     ``attempts`` have been handed out. ``held``: the tenant is, until ``held_until_ms`` (None: until one of
-    its actions ends). ``tiers`` are those of the published policy, best first; ``tier_at`` is its own among
-    them, None when the policy does not have it. ``allowed_at_ms``: when limits would let it start, and
-    ``allowed_by``: the one that it waits for last. ``errors``: of its failed attempts, newest first.
-    ``pressed``: scopes to which a handler said not now, and until when.
+    its actions ends). ``rank``: tenants of its tier with a smaller ``tag``. ``tiers`` are those of the
+    published policy, best first; ``tier_at`` is its own among them, None when the policy does not have it.
+    ``allowed_at_ms``: when limits would let it start, and ``allowed_by``: the one that it waits for last.
+    ``errors``: of its failed attempts, newest first. ``pressed``: scopes to which a handler said not now, and
+    until when.
     """
 
     now_ms: int
@@ -78,6 +79,7 @@ class Facts(NamedTuple):
     ahead: int | None = None
     ahead_exact: bool = True
     tag: float | None = None
+    rank: int = 0
     tier_at: int | None = None
     tiers: tuple[TierLine, ...] = ()
     limits: tuple[LimitStatus, ...] = ()
@@ -148,6 +150,7 @@ def _read(raw: dict[str, Any], now_ms: int) -> Facts:
         held_why=raw.get("held_why", ""),
         ahead=raw.get("ahead"),
         tag=float(raw["tag"]) if "tag" in raw else None,
+        rank=raw.get("rank", 0),
         tier_at=raw["tier_at"] - 1 if "tier_at" in raw else None,
         tiers=tuple(_tier(each) for each in raw.get("tiers") or ()),
         limits=tuple(LimitStatus(*each) for each in raw.get("limits") or ()),

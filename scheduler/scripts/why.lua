@@ -126,5 +126,6 @@ for at, tier in ipairs(policy.tiers) do
   end
 end
 facts.tag = redis.call('ZSCORE', ready_prefix .. tier_name, tenant) or nil
+facts.rank = redis.call('ZRANK', ready_prefix .. tier_name, tenant) or nil
 add_standings(facts.limits, 'domain', policy.limits, states_of('*'), now_ms, periods)
 return {'ok', cjson.encode(facts)}

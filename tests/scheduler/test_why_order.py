@@ -125,3 +125,13 @@ async def test_far_beyond_it_is_a_lower_bound(redis: Redis) -> None:
     assert last.state is State.READY
     assert not last.earliest_exact
     assert "some time after" in last.sentence
+
+
+@pytest.mark.parametrize(("action_id", "expected"), [("t340-0", 340), ("t340-1", 751), ("f-0", 800)])
+async def test_more_tenants_than_are_looked_at_count_too(redis: Redis, action_id: str, expected: int) -> None:
+    world = await prepared(redis, TIERS.format(share=0.0))
+    await world.enqueue(*[a for n in range(400) for a in some(2, f"t{n:03}")], *some(1, "f", "free"))
+    ahead = await told(world, [action_id])
+    order = await drain(world, slots=1)
+    assert ahead[action_id].starts_ahead == pytest.approx(order.index(action_id), rel=0.1)
+    assert order.index(action_id) == pytest.approx(expected, rel=0.02)
