@@ -25,6 +25,7 @@ from pydantic import (
 from .errors import PolicyError, UnknownTierError, nearest
 from .limit_rules import LimitRule, NamedLimit, Rates, check_name, compile_limits
 from .limits import Limit
+from .policy_checks import MAX_TIERS, MAX_TIMEOUT_S, check_names, check_ranks, worded
 
 
 class _OverrideError(ValueError):
@@ -47,19 +48,22 @@ class TierPolicy(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    priority: int = Field(ge=1)
-    guaranteed_share: float = Field(default=0.0, ge=0.0, le=1.0)
-    weight: float = Field(default=1.0, ge=0.001, le=1000.0)
+    priority: int = Field(ge=1, strict=True)
+    guaranteed_share: float = Field(default=0.0, ge=0.0, le=1.0, strict=True, allow_inf_nan=False)
+    weight: float = Field(default=1.0, ge=0.001, le=1000.0, strict=True, allow_inf_nan=False)
     limits: Rates = ()
     tier_limits: Rates = ()
-    max_concurrency: int = Field(default=0, ge=0)
-    timeout: float = Field(default=60.0, gt=0.0, le=86_400.0)
+    max_concurrency: int = Field(default=0, ge=0, strict=True)
+    timeout: float = Field(default=60.0, gt=0.0, le=MAX_TIMEOUT_S, strict=True, allow_inf_nan=False)
     fair_by: Literal["count", "run_time"] = "count"
     domains: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _overrides_hold(self) -> Self:
-        for domain in self.domains:
+        check_names("domains", self.domains)
+        for domain, override in self.domains.items():
+            if "domains" in override:
+                raise ValueError(f"domains.{domain}: the rules of one domain have no domains of their own")
             try:
                 self.for_domain(domain)
             except ValidationError as error:
@@ -84,7 +88,7 @@ class Policy(BaseModel):
 
     default_tier: str
     time_zone: str = "UTC"
-    tiers: dict[str, TierPolicy] = Field(min_length=1)
+    tiers: dict[str, TierPolicy] = Field(min_length=1, max_length=MAX_TIERS)
     domains: dict[str, Rates] = Field(default_factory=dict)
     limits: dict[str, NamedLimit] = Field(default_factory=dict)
     _text: str = PrivateAttr(default="")
@@ -128,16 +132,12 @@ class Policy(BaseModel):
             raise ValueError(
                 f"default_tier {self.default_tier!r} is not a tier{nearest(self.default_tier, self.tiers)}"
             )
-        priorities = [tier.priority for tier in self.tiers.values()]
-        if len(set(priorities)) != len(priorities):
-            raise ValueError("two tiers have the same priority")
-        domains = {""} | {name for tier in self.tiers.values() for name in tier.domains}
-        for domain in domains:
-            tiers = [tier.for_domain(domain) for tier in self.tiers.values()]
-            total = sum(tier.guaranteed_share for tier in tiers)
-            if total > 1.0 + 1e-9:
-                raise ValueError(f"guaranteed_share of all tiers adds up to {total:g}; at most 1")
-            for tier in tiers:
+        check_names("tiers", self.tiers)
+        check_names("domains", self.domains)
+        for domain in ["", *sorted({name for tier in self.tiers.values() for name in tier.domains})]:
+            tiers = {name: tier.for_domain(domain) for name, tier in self.tiers.items()}
+            check_ranks(tiers, domain)
+            for tier in tiers.values():
                 compile_limits(tier.limits, self.time_zone)
                 compile_limits(tier.tier_limits, self.time_zone)
         for named in self.limits.values():
@@ -153,6 +153,8 @@ class Policy(BaseModel):
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise PolicyError(f"{path}: cannot be read: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise PolicyError(f"{path}: not UTF-8 text") from error
         return cls.parse(text, source=str(path))
 
     @classmethod
@@ -160,16 +162,16 @@ class Policy(BaseModel):
         """Validate TOML text; ``source`` names it in messages. Raises :class:`PolicyError`."""
         try:
             policy = cls.model_validate(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise PolicyError(f"{source}: not valid TOML: {error}") from error
         except ValidationError as error:
             raise PolicyError("\n".join(_explain(source, item) for item in error.errors())) from error
         policy._text, policy._source = text, source
         return policy
 
-    def names(self) -> list[str]:
-        """Tier names, best priority first."""
-        return sorted(self.tiers, key=lambda name: self.tiers[name].priority)
+    def names(self, domain: str = "") -> list[str]:
+        """Tier names, best priority (in ``domain``) first."""
+        return sorted(self.tiers, key=lambda name: self.tiers[name].for_domain(domain).priority)
 
     def tier(self, name: str, domain: str = "") -> TierPolicy:
         """The tier as it is in ``domain``; raises :class:`UnknownTierError`."""
@@ -181,7 +183,7 @@ class Policy(BaseModel):
     def compile(self, domain: str, version: int = 0) -> CompiledPolicy:
         """What the scripts need of it for one domain. ``version``: under which number it was published."""
         tiers = []
-        for name in self.names():
+        for name in self.names(domain):
             tier = self.tier(name, domain)
             limits = compile_limits(tier.limits, self.time_zone)
             tiers.append(
@@ -284,5 +286,4 @@ def _explain(source: str, item: Any, inside: str = "") -> str:
         elif len(item["loc"]) > 2 and {"limits", "tier_limits"} & {*item["loc"]}:
             model = LimitRule  # type: ignore[assignment]
         return f"{source}: unknown key {path!r}{nearest(str(item['loc'][-1]), model.model_fields)}"
-    message = item["msg"].removeprefix("Value error, ")
-    return f"{source}: {path + ': ' if path else ''}{message}"
+    return f"{source}: {path + ': ' if path else ''}{worded(item)}"

@@ -99,6 +99,7 @@ CHANGES: dict[str, tuple[str, str, set[str]]] = {
     "removed": ('limits = ["1/minute"]', "", {"gold"}),
     "more concurrency": ("max_concurrency = 1", "max_concurrency = 2", {"solo"}),
     "any concurrency": ("max_concurrency = 1", "", {"solo"}),
+    "a limit of the tier": ("priority = 3", 'priority = 3\ntier_limits = ["9/minute"]', set()),
     "one that binds nobody": ("9/day", "8/day", set()),
     "nothing that holds": ("priority = 1", "priority = 1\ntimeout = 9\nweight = 2", set()),
 }
@@ -171,3 +172,18 @@ async def test_what_is_remembered_of_a_tier_goes_with_it(redis: Redis) -> None:
     assert "vt:solo" not in after["fairness"]
     assert "vt:free" in after["fairness"]
     assert "tags:solo" not in after
+
+
+async def test_a_named_limit_is_raised(redis: Redis) -> None:
+    text = 'default_tier = "free"\n[tiers.free]\npriority = 1\n[limits.upstream]\nrate = "2/minute"\n'
+    text += 'action_types = ["embedding.generate"]\n'
+    world = World(redis, text)
+    world.engine.use_policy(world.policy, 1)
+    await world.worker("w1")
+    await world.engine.publish_policy(world.domain)
+    await world.enqueue(*some(5, "a", "free"))
+    assert len(await world.claim_ids()) == 2
+    assert await world.claim_ids() == []
+    world.engine.use_policy(Policy.parse(text.replace("2/minute", "3/minute")), 2)
+    await world.engine.publish_policy(world.domain)
+    assert len(await world.claim_ids()) == 1

@@ -26,17 +26,31 @@ REFUSED = {
         "did you mean 'strategy'?",
     ],
     TWO.replace('"a"', '"aa"'): ["default_tier 'aa' is not a tier, did you mean 'a'?"],
-    TWO.replace("priority = 2", "priority = 1"): ["two tiers have the same priority"],
-    TWO.replace("priority = 2", "priority = 0"): ["tiers.b.priority", "greater than or equal to 1"],
+    TWO.replace("priority = 2", "priority = 1"): [
+        "tiers.a and tiers.b have the same priority 1; which of them is served first?"
+    ],
+    TWO.replace("priority = 2", "priority = 0"): [
+        "tiers.b.priority: must be at least 1, not 0: 1 is served first"
+    ],
     TWO.replace("priority = 2", 'priority = "first"'): ["tiers.b.priority"],
     TWO + "guaranteed_share = 0.6\n[tiers.c]\npriority=3\nguaranteed_share=0.5": [
-        "adds up to 1.1; at most 1"
+        "guaranteed_share of all tiers adds up to 1.1; at most 1: b 0.6 + c 0.5"
     ],
-    TWO + "guaranteed_share = 1.5": ["tiers.b.guaranteed_share"],
-    TWO + "weight = 0": ["tiers.b.weight"],
-    TWO + "timeout = 0": ["tiers.b.timeout"],
-    TWO + "max_concurrency = -1": ["tiers.b.max_concurrency"],
-    TWO + 'fair_by = "luck"': ["tiers.b.fair_by", "count", "run_time"],
+    TWO + "guaranteed_share = 1.5": [
+        "tiers.b.guaranteed_share: must be at most 1, not 1.5: it is a part of all starts"
+    ],
+    TWO + "guaranteed_share = nan": ["tiers.b.guaranteed_share"],
+    TWO + "guaranteed_share = true": ["tiers.b.guaranteed_share"],
+    TWO + "weight = 0": ["tiers.b.weight: must be at least 0.001, not 0: who weighs nothing would never"],
+    TWO + "weight = inf": ["tiers.b.weight"],
+    TWO + 'weight = "2"': ["tiers.b.weight"],
+    TWO + "timeout = 0": ["tiers.b.timeout: must be more than 0, not 0"],
+    TWO + "timeout = 90_000": [
+        "tiers.b.timeout: must be at most 86400, not 90000: its lease is extended for as long as it runs"
+    ],
+    TWO + "max_concurrency = -1": ["tiers.b.max_concurrency: must be at least 0, not -1", "pause it"],
+    TWO + 'fair_by = "luck"': ["tiers.b.fair_by: unknown fair_by 'luck'; one of count, run_time"],
+    TWO + 'fair_by = "runtime"': ["unknown fair_by 'runtime', did you mean 'run_time'?"],
     TWO + 'limits = ["ten per minute"]': ["tiers.b.limits.0.rate", "ten per minute"],
     TWO + 'limits = ["10/fortnight"]': ["tiers.b.limits.0.rate", "10/fortnight"],
     TWO + 'limits = ["1/minute; 2/day"]': ["holds 2 rates; write one per list item"],
@@ -45,7 +59,17 @@ REFUSED = {
     TWO + 'limits = ["10/minute", "60/60 seconds"]': [
         "'10/minute' and '60/60 second' count the same starts; keep the smaller one"
     ],
-    TWO + '[[tiers.b.limits]]\nrate="1/minute"\nstrategy="magic"': ["strategy", "moving-window", "calendar"],
+    TWO + '[[tiers.b.limits]]\nrate="1/minute"\nstrategy="magic"': [
+        "tiers.b.limits.0.strategy: unknown strategy 'magic'; one of moving-window, fixed-window, "
+        "sliding-window-counter, calendar"
+    ],
+    TWO + '[[tiers.b.limits]]\nrate="1/minute"\nstrategy="fixed_window"': ["did you mean 'fixed-window'?"],
+    TWO.replace("tiers.b", "tiers.'b:c'"): ["tiers.'b:c': a name is letters"],
+    TWO.replace("tiers.b", "tiers.'b*'"): ["tiers.'b*': a name is letters"],
+    TWO + "[tiers.b.domains.'x y']\nweight = 2": ["domains.'x y': a name is letters"],
+    TWO + "[tiers.b.domains.x.domains.y]\nweight = 2": ["domains.x: the rules of one domain have no domains"],
+    TWO + "[domains]\n'x y' = []": ["domains.'x y': a name is letters"],
+    TWO + "[tiers.b.domains.x]\npriority = 1": ["tiers.a and tiers.b have the same priority 1 in domain 'x'"],
     TWO + '[[tiers.b.limits]]\nrate="1/minute"\nstrategy="calendar"': ["needs a day, month or year"],
     TWO + 'limits = ["20000/minute"]': ["at most 10000", "sliding-window-counter"],
     'time_zone = "Madrid"\n' + TWO: ["time_zone", "unknown time zone 'Madrid'", "Europe/Madrid"],
@@ -89,7 +113,7 @@ def test_no_file(tmp_path: Path) -> None:
 def test_shares_are_added_up_as_they_are_in_a_domain() -> None:
     text = 'default_tier="a"\n[tiers.a]\npriority=1\nguaranteed_share=0.7\n[tiers.b]\npriority=2\n'
     Policy.parse(text)
-    with pytest.raises(PolicyError, match=r"adds up to 1\.2"):
+    with pytest.raises(PolicyError, match=r"adds up to 1\.2 in domain 'embedding'; at most 1: a 0\.7 \+"):
         Policy.parse(text + "[tiers.b.domains.embedding]\nguaranteed_share=0.5\n")
 
 
@@ -178,3 +202,35 @@ def test_what_the_scripts_get() -> None:
 
 def test_a_tier_by_itself() -> None:
     assert TierPolicy(priority=1).for_domain("any") == TierPolicy(priority=1)
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "tiers.toml"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(PolicyError, match=r"tiers\.toml: not UTF-8 text"):
+        Policy.load(file)
+
+
+def test_a_tier_is_served_first_in_one_domain() -> None:
+    policy = Policy.parse(
+        TWO + "[tiers.a.domains.embedding]\npriority = 2\n[tiers.b.domains.embedding]\npriority = 1\n"
+    )
+    assert [tier.name for tier in policy.compile("query").tiers] == ["a", "b"]
+    assert [tier.name for tier in policy.compile("embedding").tiers] == ["b", "a"]
+    assert (policy.names(), policy.names("embedding")) == (["a", "b"], ["b", "a"])
+
+
+def test_several_errors_are_told_at_once() -> None:
+    with pytest.raises(PolicyError) as error:
+        Policy.parse(TWO + "weight = 0\ntimeout = 0\nwieght = 1\n", source="tiers.toml")
+    lines = str(error.value).split("\n")
+    assert len(lines) == 3
+    assert all(line.startswith("tiers.toml: ") for line in lines)
+
+
+def test_what_is_too_much() -> None:
+    tiers = "".join(f"[tiers.t{number}]\npriority = {number + 1}\n" for number in range(51))
+    with pytest.raises(PolicyError, match=r"policy: tiers: .*at most 50"):
+        Policy.parse('default_tier = "t0"\n' + tiers)
+    with pytest.raises(PolicyError, match="policy: not valid TOML"):
+        Policy.parse("a = " + "[" * 100_000)
