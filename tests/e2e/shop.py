@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 from typing import Any
 
 from nooble_tasks import BaseService, DomainAction, ExecutionContext, handles
@@ -37,6 +38,12 @@ class ShopService(BaseService):
     async def refuse(self) -> None:
         """Always fails, at once and for good."""
         raise RuntimeError("sold out") from None
+
+    @handles("shop.order.crash")
+    async def crash(self, action: DomainAction, context: ExecutionContext) -> None:
+        """Takes its worker along."""
+        await self._note(action, context)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     async def _note(self, action: DomainAction, context: ExecutionContext) -> None:
         run = {"id": action.action_id, "attempt": context.attempt, "pid": os.getpid()}
