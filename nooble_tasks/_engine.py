@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from scheduler import tenants as crowd
     from scheduler import why as reasons
     from scheduler.attempts import AttemptError
-    from scheduler.dead_letters import DeadLetter, DeadLetters, LetterFilter, OpenedLetter
+    from scheduler.dead_letters import DeadLetter, DeadLetters, LetterFilter, Note, OpenedLetter
     from scheduler.engine import read_extended
     from scheduler.pauses import Operation, Pause
     from scheduler.poison import Poisoned, PoisonRule
@@ -85,6 +85,7 @@ else:
     _letters, _poison = _part("dead_letters"), _part("poison")
     DeadLetter, DeadLetters = _letters.DeadLetter, _letters.DeadLetters
     LetterFilter, OpenedLetter = _letters.LetterFilter, _letters.OpenedLetter
+    Note = _letters.Note
     Poisoned, PoisonRule = _poison.Poisoned, _poison.PoisonRule
     usage, reasons = _part("usage"), _part("why")
     crowd, shares = _part("tenants"), _part("shares")
@@ -112,6 +113,7 @@ __all__ = [
     "LimitStatus",
     "ManualClock",
     "NewAction",
+    "Note",
     "Occupied",
     "OpenedLetter",
     "Operation",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
 
 from redis.exceptions import RedisError
 
-from ._engine import DeadLetter, LetterFilter, OpenedLetter, SchedulerError
+from ._engine import DeadLetter, LetterFilter, Note, OpenedLetter, SchedulerError
 from ._engine import DeadLetters as EngineLetters
 from .delivery_errors import UnknownLetter
 from .errors import InvalidAction, QueueUnavailable, shorten
@@ -118,6 +118,8 @@ class DeadLetters:
         everything: bool = False,
         rate_per_s: float | None = None,
         dry_run: bool = False,
+        by: str | None = None,
+        why: str = "",
         on_progress: Progress | None = None,
         **query: Unpack[LetterQuery],
     ) -> LetterReport:
@@ -125,7 +127,8 @@ class DeadLetters:
 
         `rate_per_s` spreads them: their due times lie 1 / `rate_per_s` seconds apart, and they start in that
         order as their tenants' limits allow. Nothing given means nothing, unless `everything`. `dry_run` says
-        only how many are meant. Raises InvalidAction.
+        only how many are meant. `by` (default: this service) and `why` are kept with the operators' commands.
+        Raises InvalidAction.
         """
         _say_which(ids, query, everything)
         if rate_per_s is not None and not 0 < rate_per_s <= _MOST_PER_S:
@@ -135,11 +138,15 @@ class DeadLetters:
         async def some(letters: Letters, done: int) -> tuple[int, dict[str, int]]:
             due_ms = start_ms + int(done * 1000 / rate_per_s) if rate_per_s else 0
             said = await self._letters.redrive(
-                domain, letters, first_due_ms=due_ms, rate_per_s=rate_per_s or 0.0
+                domain,
+                letters,
+                first_due_ms=due_ms,
+                rate_per_s=rate_per_s or 0.0,
+                note=None if done else self._note("redrive", ids, query, by, why),
             )
             refused: dict[str, int] = {}
-            for _, why in said.refused:
-                kind = why.partition(" ")[0]
+            for _, said_why in said.refused:
+                kind = said_why.partition(" ")[0]
                 refused[_WHY_NOT.get(kind, kind)] = refused.get(_WHY_NOT.get(kind, kind), 0) + 1
             return said.redriven, refused
 
@@ -151,18 +158,30 @@ class DeadLetters:
         *ids: str,
         everything: bool = False,
         dry_run: bool = False,
+        by: str | None = None,
+        why: str = "",
         on_progress: Progress | None = None,
         **query: Unpack[LetterQuery],
     ) -> LetterReport:
-        """Delete letters for good. Nothing given means nothing, unless `everything`. Raises InvalidAction."""
+        """Delete letters for good. Nothing given means nothing, unless `everything`.
+
+        `dry_run`, `by` and `why` as for `redrive`. Raises InvalidAction.
+        """
         _say_which(ids, query, everything)
 
-        async def some(letters: Letters, _: int) -> tuple[int, dict[str, int]]:
-            done = await self._letters.discard(domain, letters)
-            gone = len(letters) - done
-            return done, {_WHY_NOT["gone"]: gone} if gone else {}
+        async def some(letters: Letters, done: int) -> tuple[int, dict[str, int]]:
+            note = None if done else self._note("discard", ids, query, by, why)
+            went = await self._letters.discard(domain, letters, note=note)
+            gone = len(letters) - went
+            return went, {_WHY_NOT["gone"]: gone} if gone else {}
 
         return await self._each(domain, ids, query, None if dry_run else some, on_progress)
+
+    def _note(self, verb: str, ids: Collection[str], query: LetterQuery, by: str | None, why: str) -> Note:
+        which = [f"{name}={value}" for name, value in query.items() if value]
+        which += [f"{len(ids):,} ids" if len(ids) > 1 else each for each in list(ids)[:1]]
+        did = f"{verb} dead letters: {', '.join(which) or 'everything'}"
+        return Note(by or self._bus.settings.service_name, why, did)
 
     async def _each(
         self,

@@ -72,6 +72,14 @@ class Redriven(NamedTuple):
     refused: list[tuple[DeadLetter, str]]
 
 
+class Note(NamedTuple):
+    """What is kept of an operator's command: who gave it, why, and what it did."""
+
+    by: str
+    why: str
+    did: str
+
+
 class DeadLetters:
     """The dead letters of the domains of one engine."""
 
@@ -132,10 +140,12 @@ class DeadLetters:
         *,
         first_due_ms: int = 0,
         rate_per_s: float = 0.0,
+        note: Note | None = None,
     ) -> Redriven:
         """Put letters of any tenants back in line, at once or one every 1 / ``rate_per_s`` seconds.
 
         Each keeps its id and gets all its attempts anew; what waited for its answer is answered by it.
+        ``note`` is kept once, when the first goes.
         """
         redriven, refused = 0, []
         start_ms = max(first_due_ms, self._engine.clock.now_ms())
@@ -145,6 +155,7 @@ class DeadLetters:
                 "redrive",
                 domain,
                 self._engine.clock.now_ms(),
+                *_noted(None if redriven else note),
                 batch[0].tenant_id,
                 due_ms,
                 int(1_000_000 / rate_per_s) if rate_per_s else 0,
@@ -157,12 +168,13 @@ class DeadLetters:
                     refused.append((letter, reply.decode()))
         return Redriven(redriven, refused)
 
-    async def discard(self, domain: str, letters: Sequence[DeadLetter]) -> int:
-        """Delete letters for good; how many were still there."""
+    async def discard(self, domain: str, letters: Sequence[DeadLetter], *, note: Note | None = None) -> int:
+        """Delete letters for good; how many were still there. ``note`` is kept once, when the first goes."""
         discarded = 0
         for batch in _batches(letters):
             ids = [letter.letter_id for letter in batch]
-            discarded += await self._run("discard", domain, batch[0].tenant_id, *ids)
+            said = [self._engine.clock.now_ms(), *_noted(None if discarded else note)]
+            discarded += await self._run("discard", domain, *said, batch[0].tenant_id, *ids)
         return discarded
 
     async def prune(self, domain: str, *, keep: int, keep_ms: int, most: int = PAGE) -> int:
@@ -202,6 +214,10 @@ class DeadLetters:
     async def _run(self, verb: str, domain: str, *args: Any) -> Any:
         engine = self._engine
         return await scripts.run(engine.redis, scripts.load(verb), engine.keys.root(domain), args)
+
+
+def _noted(note: Note | None) -> tuple[str, str, str]:
+    return (note.by, note.why, note.did) if note else ("", "", "")
 
 
 def _letter(

@@ -14,6 +14,7 @@ from .dead_view import show_letter, show_table, to_dict
 from .dead_work import Work
 from .exits import EXPLAINED, FAILED, OK, USAGE
 from .loops import run_async
+from .operating import By, Why, author
 
 if TYPE_CHECKING:
     from nooble_tasks._engine import DeadLetter, OpenedLetter
@@ -111,6 +112,8 @@ def redrive(
     everything: Everything = False,
     rate: Rate = None,
     dry_run: DryRun = False,
+    why: Why = "",
+    by: By = None,
     as_json: AsJson = False,
 ) -> int:
     """Put dead letters back in line, the oldest first, with all their attempts anew.
@@ -122,7 +125,7 @@ def redrive(
     nooble dead redrive --reason "connection refused" --since 2h --rate 50/s
     """
     query = _query(tenant, action_type, reason, since, until)
-    options = {"rate_per_s": _per_second(rate), "everything": everything}
+    options = {"rate_per_s": _per_second(rate), "everything": everything, "by": author(by), "why": why}
     work = Work("redriven", "redrive", ids or [], domain, query, options)
     return work.run(dry_run=dry_run, as_json=as_json)
 
@@ -139,6 +142,8 @@ def discard(
     everything: Everything = False,
     dry_run: DryRun = False,
     yes: Yes = False,
+    why: Why = "",
+    by: By = None,
     as_json: AsJson = False,
 ) -> int:
     """Delete dead letters for good.
@@ -148,7 +153,14 @@ def discard(
     nooble dead discard --until 7d --yes
     """
     query = _query(tenant, action_type, reason, since, until)
-    work = Work("discarded", "discard", ids or [], domain, query, {"everything": everything})
+    work = Work(
+        "discarded",
+        "discard",
+        ids or [],
+        domain,
+        query,
+        {"everything": everything, "by": author(by), "why": why},
+    )
     if not dry_run and not yes and not (ids and err().is_terminal):
         many = run_async(work.count())
         if many and not err().is_terminal:

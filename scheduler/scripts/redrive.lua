@@ -2,12 +2,14 @@
 -- the same step in which its action is in line again, so nothing is lost or doubled wherever a caller stops.
 --
 -- @keys policy actions unique_holders scheduled delayed response
--- @argv now_ms:int tenant:str first_due_ms:int every_us:int letters:rest
+-- @argv now_ms:int by:str why:str did:str tenant:str first_due_ms:int every_us:int letters:rest
+--       by, why, did: kept among the operators' commands when a letter goes; did '': not
 --       the n-th letter that goes is due at first_due_ms + (n - 1) * every_us / 1000
 -- @include letters
 -- @include waiting
 -- @include wake
 -- @include events
+-- @include operations
 -- REPLY: per letter 'redriven', 'gone' (somebody else took it), 'broken' (there is no action in it),
 --        'alive' (an action of that id is alive), 'unique <id>' (its unique key is held), 'tier <name>' (not in
 --        the policy), 'key' (no stream stands where its stream should be)
@@ -80,6 +82,7 @@ if placed == 0 then return reply end
 add_waiting(streams, added)
 forget_if_empty(tenant)
 for tier, count in pairs(counts) do redis.call('HINCRBY', counters_key, tier .. ':redriven', count) end
+if did ~= '' then note_operation(now_ms, by, why, did) end
 tell(event_lines)
 wake_one()
 return reply

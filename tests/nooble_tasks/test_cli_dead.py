@@ -77,8 +77,11 @@ async def test_redrive(buried: list[str], nooble: Nooble, client: BaseRedisClien
     assert await client.dead_letters.count(DOMAIN) == {"b": 1}
     missing = await nooble("dead", "redrive", "acme-0")
     assert (missing.code, "no dead letter acme-0" in missing.err) == (1, True)
-    last = await nooble("dead", "redrive", "--all", "--json")
+    last = await nooble("dead", "redrive", "--all", "--json", "--by", "ada", "--why", "disk is new")
     assert json.loads(last.out)["domains"][DOMAIN]["done"] == 1
+    log = await nooble("operations")
+    assert "redrive dead letters: tenant_id=acme" in log.text
+    assert "ada redrive dead letters: everything disk is new" in log.text
 
 
 async def test_what_cannot_go_back_is_told(

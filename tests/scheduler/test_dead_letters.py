@@ -11,7 +11,7 @@ from redis.exceptions import OutOfMemoryError
 
 from scheduler import Outcome
 from scheduler.attempts import read_attempts
-from scheduler.dead_letters import DeadLetter, DeadLetters, LetterFilter, Redriven
+from scheduler.dead_letters import DeadLetter, DeadLetters, LetterFilter, Note, Redriven
 from tests.scheduler.picture import Picture
 from tests.scheduler.test_out_of_memory import no_memory
 from tests.scheduler.world import DAY, MINUTE, NOW, World, changes, new, some
@@ -303,6 +303,19 @@ async def test_racing_redrivers_and_discarders_take_each_letter_once(world: Worl
     waiting = {name: int(count) for name, count in (await world.snapshot())["waiting"].items()}
     assert sum(waiting.values()) == sum(redriven)
     assert await letters.tenants(world.domain) == {}
+
+
+async def test_who_did_it_is_kept_once_when_something_was_done(world: World, letters: DeadLetters) -> None:
+    await bury(world, *some(250))
+    known = await found(letters)
+    note = Note("ada", "the disk is new", "redrive dead letters")
+    await letters.redrive(world.domain, known[:220], note=note)
+    await letters.redrive(world.domain, known[:220], note=note)
+    await letters.discard(world.domain, known, note=note._replace(did="discard dead letters"))
+    assert (await world.snapshot())["operations"] == [
+        {"at": str(NOW), "by": "ada", "why": "the disk is new", "did": f"{verb} dead letters"}
+        for verb in ("redrive", "discard")
+    ]
 
 
 # -- discard, prune ----------------------------------------------------------------------------------------
