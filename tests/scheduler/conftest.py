@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
+from scheduler.dead_letters import DeadLetters
 from tests.scheduler.world import World
 
 
@@ -14,3 +15,8 @@ async def world(redis: Redis) -> World:
     await world.worker("w1")
     await world.engine.publish_policy(world.domain)
     return world
+
+
+@pytest.fixture
+def letters(world: World) -> DeadLetters:
+    return DeadLetters(world.engine)
