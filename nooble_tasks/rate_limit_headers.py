@@ -16,9 +16,10 @@ from ._engine import LimitStatus, TenantLimits
 def rate_limit_headers(status: TenantLimits, *, retry_after_s: float | None = None) -> dict[str, str]:
     """`RateLimit-Policy`, `RateLimit` and, when nothing more can start, `Retry-After`, from `status`.
 
-    Only the tenant's own limits are told: what a whole domain can take is nobody else's business. It still
-    counts for `Retry-After`, which is left out while something is left of every limit. `retry_after_s`, of a
-    `RateLimited` error for example, outranks a shorter one. A tenant without limits gets no fields.
+    Only the tenant's own limits are told: what a whole tier or domain can take is nobody else's business. It
+    still counts for `Retry-After`, which is left out while something is left of every limit.
+    `retry_after_s`, of a `RateLimited` error for example, outranks a shorter one. A tenant without limits
+    gets no fields.
 
     `t` says when there is more once nothing is left, and when all of it is back while something is: a client
     that spreads `r` over `t` then stays within the policy. Seconds are rounded up.
@@ -33,12 +34,17 @@ def rate_limit_headers(status: TenantLimits, *, retry_after_s: float | None = No
     if policies:
         headers["RateLimit-Policy"] = ", ".join(policies)
         headers["RateLimit"] = ", ".join(left)
-    waits = [_seconds(limit.more_at_ms - status.at_ms) for limit in status.limits if not limit.remaining]
+    waits = [_seconds(limit.more_at_ms - status.at_ms) for limit in status.limits if _exhausted(limit)]
     if retry_after_s is not None:
         waits.append(_seconds(int(retry_after_s * 1000)))
     if waits:
         headers["Retry-After"] = str(max(waits))
     return headers
+
+
+def _exhausted(limit: LimitStatus) -> bool:
+    """Whether no action at all may start; a limit of some action types says nothing about the others."""
+    return not limit.remaining and limit.scope != "named"
 
 
 def _left(limit: LimitStatus, at_ms: int) -> Iterator[str]:

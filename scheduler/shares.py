@@ -20,7 +20,8 @@ class TierStanding(NamedTuple):
     ``rank`` 1 has the best priority. ``share_guaranteed`` is promised while the tier has work,
     ``share_given`` is its part of the ``starts`` looked at: attempts that ended in the last minute (None:
     there were none). ``weight`` and ``limits`` hold for each of its tenants, so does ``max_concurrency`` (0:
-    none). ``queue_ms_*``: how long first attempts among them had waited, None when there were none.
+    none), ``tier_limits`` for all together. ``queue_ms_*``: how long first attempts among them had waited,
+    None when there were none.
     """
 
     domain: str
@@ -31,6 +32,7 @@ class TierStanding(NamedTuple):
     starts: int
     weight: float
     limits: list[str]
+    tier_limits: list[str]
     max_concurrency: int
     ready: int
     held: int
@@ -76,6 +78,7 @@ def _standing(
         len(started),
         tier["weight"],
         [limit[0] for limit in tier["limits"]],
+        [limit[0] for limit in tier.get("tier_limits", ())],
         tier["concurrency"],
         counts.ready,
         counts.held,

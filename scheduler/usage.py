@@ -16,10 +16,11 @@ from .limits import Limit
 class LimitStatus(NamedTuple):
     """How one limit stands.
 
-    ``scope`` is whose starts it counts: ``tenant`` or ``domain``. At most ``amount`` starts in ``window_ms``;
-    ``used`` have been, ``remaining`` are left. ``more_at_ms``: when there will be more than now;
-    ``full_at_ms``: when all of it is back. Both are epoch milliseconds, 0 while nothing is used.
-    ``period`` names the calendar period of a calendar quota, else it is empty.
+    ``scope`` is whose starts it counts: ``tenant``, all of the ``tier`` or ``domain``, or ``named``: of
+    action types that share it (its name, then the rate). At most ``amount`` starts in ``window_ms``; ``used``
+    have been, ``remaining`` are left. ``more_at_ms``: when there will be more than now; ``full_at_ms``: when
+    all of it is back. Both are epoch milliseconds, 0 while nothing is used. ``period`` names the calendar
+    period of a calendar quota, else it is empty.
     """
 
     scope: str
@@ -156,7 +157,10 @@ async def _unused(engine: Engine, domain: str, tenant_id: str, tier: str, now_ms
     def of(scope: str, limits: Sequence[Limit]) -> list[LimitStatus]:
         return [LimitStatus(scope, *limit, limit.amount) for limit in limits]
 
-    limits = of("tenant", known[tier].limits) + of("domain", policy.domain_limits)
+    limits = of("tenant", known[tier].limits) + of("tier", known[tier].tier_limits)
+    limits += of("domain", policy.domain_limits)
+    for each in policy.named:
+        limits += of("named", [each.limit._replace(name=f"{each.name} {each.limit.name}")])
     waiting = int(await engine.redis.hget(engine.keys.of("waiting", domain), f"{tenant_id}:{tier}") or 0)
     concurrency = known[tier].max_concurrency
     return TenantLimits(domain, tenant_id, tier, now_ms, limits, concurrency, waiting=waiting)

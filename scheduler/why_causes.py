@@ -11,6 +11,8 @@ from .why_facts import Facts, Paused
 from .why_model import Binding, Cause, Why
 from .why_order import ordered_before, starts_ahead
 
+_ALSO_UNTIL = (Cause.BACKPRESSURE, Cause.TIER_LIMIT, Cause.DOMAIN_LIMIT, Cause.NAMED_LIMIT)
+
 
 def explain(
     facts: Facts | None, history: Sequence[OutcomeEvent], domain: str, action_id: str, now_ms: int
@@ -82,8 +84,7 @@ def _waiting(known: Why, facts: Facts) -> Why:
     stuck = {Cause.ENTRY_GONE, Cause.NO_TIER, Cause.PAUSED}
     earliest: int | None = None
     if not any(binding.cause in stuck for binding in causes) and facts.allowed_at_ms is not None:
-        others = (Cause.DOMAIN_LIMIT, Cause.BACKPRESSURE)
-        until = [binding.until_ms for binding in causes if binding.cause in others]
+        until = [binding.until_ms for binding in causes if binding.cause in _ALSO_UNTIL]
         earliest = max(facts.allowed_at_ms, facts.due_ms, *(each or 0 for each in until))
     if earliest is not None and 0 < facts.deadline_ms < earliest:
         text = f"its deadline {moment(facts.deadline_ms)} passes before it may start: it will expire"
@@ -129,28 +130,55 @@ def _pause(paused: Paused) -> str:
     return f"{whose} was paused by {paused.by or 'somebody'} at {past(paused.at_ms)}{because}"
 
 
+_SHARED = {
+    "tier": (Cause.TIER_LIMIT, "of the whole tier"),
+    "domain": (Cause.DOMAIN_LIMIT, "of the whole domain"),
+    "named": (Cause.NAMED_LIMIT, "of its action type"),
+}
+
+
 def _limits(facts: Facts) -> Iterator[Binding]:
     for scope, until_ms in facts.pressed:
-        whose = f"tenant {facts.tenant_id}" if ":" in scope and scope[0] != "*" else f"tier {facts.tier}"
-        text = f"a handler said not now (backpressure) to {'the whole domain' if scope == '*' else whose}"
+        text = f"a handler said not now (backpressure) to {_pressed(facts, scope)}"
         yield Binding(Cause.BACKPRESSURE, text, until_ms)
-    own_turn = facts.held and not facts.due_ms and facts.held_why not in ("paused", "backpressure")
-    if own_turn and facts.held_until_ms is None:
+    if facts.held and not facts.due_ms:
+        yield from _held(facts)
+    else:
+        yield from _before_its_turn(facts)
+    for each in facts.limits:
+        if each.scope in _SHARED and not each.remaining:
+            cause, whose = _SHARED[each.scope]
+            yield Binding(cause, f"limit {each.name} {whose} is used up", each.more_at_ms)
+
+
+def _pressed(facts: Facts, scope: str) -> str:
+    if scope.startswith("@"):
+        return f"limit {scope[1:]}"
+    if scope == "*":
+        return "the whole domain"
+    return f"tier {facts.tier}" if scope.startswith("*:") else f"tenant {facts.tenant_id}"
+
+
+def _held(facts: Facts) -> Iterator[Binding]:
+    if facts.held_why in ("paused", "backpressure"):
+        return
+    if facts.held_why.startswith("limit "):
+        text = f"the next in its tenant's line waits for {facts.held_why}, which its action type shares"
+        yield Binding(Cause.NAMED_LIMIT, text, facts.held_until_ms)
+    elif facts.held_until_ms is None:
         text = f"all {facts.concurrency} slots of {facts.tenant_id} are taken ({facts.held_why})"
         yield Binding(Cause.CONCURRENCY, text)
-    elif own_turn:
+    else:
         text = f"limit {facts.held_why} of {facts.tenant_id} is used up"
         yield Binding(Cause.LIMIT, text, facts.held_until_ms)
-    else:
-        before = facts.ahead or 0
-        short = [each for each in facts.limits if each.scope == "tenant" and each.remaining <= before]
-        allowed_at = facts.allowed_at_ms or 0
-        if short and allowed_at > max(facts.now_ms, facts.due_ms):
-            least = min(short, key=lambda each: each.remaining)
-            room = counted(least.remaining, "start")
-            text = f"limit {least.name} of {facts.tenant_id} has room for {room} now"
-            yield Binding(Cause.LIMIT, text, allowed_at)
-    for each in facts.limits:
-        if each.scope == "domain" and not each.remaining:
-            text = f"limit {each.name} of the whole domain is used up"
-            yield Binding(Cause.DOMAIN_LIMIT, text, each.more_at_ms)
+
+
+def _before_its_turn(facts: Facts) -> Iterator[Binding]:
+    before = facts.ahead or 0
+    short = [each for each in facts.limits if each.scope == "tenant" and each.remaining <= before]
+    allowed_at = facts.allowed_at_ms or 0
+    if short and allowed_at > max(facts.now_ms, facts.due_ms):
+        least = min(short, key=lambda each: each.remaining)
+        room = counted(least.remaining, "start")
+        text = f"limit {least.name} of {facts.tenant_id} has room for {room} now"
+        yield Binding(Cause.LIMIT, text, allowed_at)

@@ -8,7 +8,10 @@ from .why_facts import Facts
 from .why_model import Binding, Cause, Why
 
 _ERROR_SHOWN = 160
-_ALSO = (Cause.PAUSED, Cause.NO_WORKER, Cause.EXPIRES, Cause.DOMAIN_LIMIT)
+_ALSO = (
+    *(Cause.PAUSED, Cause.NO_WORKER, Cause.EXPIRES),
+    *(Cause.TIER_LIMIT, Cause.DOMAIN_LIMIT, Cause.NAMED_LIMIT),
+)
 
 
 def tell(known: Why, facts: Facts | None) -> str:
@@ -75,7 +78,7 @@ def _waiting(known: Why, facts: Facts) -> str:
             return f"{why}. {line} and starts when its turn comes after one of them ends{_also(known)}."
         case Cause.LIMIT if known.state is State.HELD:
             return _close(known, f"{tenant} is held: its limit {facts.held_why} is used up. {line}", facts)
-        case Cause.LIMIT | Cause.DOMAIN_LIMIT:
+        case Cause.LIMIT | Cause.TIER_LIMIT | Cause.DOMAIN_LIMIT | Cause.NAMED_LIMIT:
             return _close(known, f"{line}, but {_text(main)}", facts)
         case Cause.NO_WORKER:
             return f"{line}, but {_text(main)}: start one (nooble worker){_also(known)}."

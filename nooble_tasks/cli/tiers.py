@@ -29,8 +29,8 @@ def tiers(domains: Domains = None, as_json: AsJson = False) -> int:
     """Show the tiers of the published policy, best priority first.
 
     share: of all starts, given in the last minute / guaranteed while the tier has work. weight and limits
-    hold for each of its tenants. p50, p99: how long first attempts had waited, of what ended in the last
-    minute. Narrow terminals leave weight and limits out.
+    hold for each of its tenants, unless they say all together. p50, p99: how long first attempts had
+    waited, of what ended in the last minute. Narrow terminals leave weight and limits out.
 
     nooble tiers
 
@@ -63,9 +63,14 @@ def _show(found: Sequence[TierStanding]) -> None:
     numbers = ["#", "share", "weight", "ready", "held", "running", "p50", "p99"]
     if not wide():
         numbers.remove("weight")
-    made = table(["domain", "tier"], numbers, ["limits of a tenant"] if wide() else [])
+    made = table(["domain", "tier"], numbers, ["limits"] if wide() else [])
     for each in found:
-        limits = [*each.limits, *([f"{each.max_concurrency} at once"] if each.max_concurrency else [])]
+        together = [f"{name} all together" for name in each.tier_limits]
+        limits = [
+            *each.limits,
+            *together,
+            *([f"{each.max_concurrency} at once"] if each.max_concurrency else []),
+        ]
         made.add_row(
             each.domain,
             each.tier,

@@ -9,7 +9,7 @@
 -- REPLY: {'ok', own, concurrency, running, waiting, held_until, held_why,
 --         {scope, name, strategy, amount, window_ms, period, left, more_at, full_at}*}
 --        own: 1 when operators have set rules for this tenant; held_until: ms, 'inf' (no time known) or '';
---        scope: 'tenant' or 'domain';
+--        scope: 'tenant', 'tier', 'domain' or 'named' (of action types);
 --        or {'nopolicy'}, {'notier', name*} (the policy has others), {'periods', name*}: call again with these
 
 local policy, periods = read_policy(periods_at)
@@ -30,5 +30,5 @@ local reply = {'ok', rules.own, rules.concurrency, running_of(domain_tag .. stre
   tonumber(redis.call('HGET', waiting_key, stream) or 0),
   redis.call('ZSCORE', held_key, stream) or '', redis.call('HGET', held_why_key, stream) or ''}
 add_standings(reply, 'tenant', rules.limits, states_of(stream), now_ms, periods)
-add_standings(reply, 'domain', policy.limits, states_of('*'), now_ms, periods)
+add_shared_standings(reply, policy, tier, nil, now_ms, periods)
 return reply

@@ -89,7 +89,13 @@ for _, what in ipairs({'domain', 'tier:' .. tier_name, 'type:' .. action_type}) 
   local said = redis.call('HGET', pauses_key, what)
   if said then facts.paused[#facts.paused + 1] = {what, said} end
 end
-for _, scope in ipairs({stream, '*:' .. tier_name, '*'}) do
+local scopes = {stream, '*:' .. tier_name, '*'}
+for _, each in ipairs(policy.named or {}) do
+  for _, name in ipairs(each.types) do
+    if name == action_type then scopes[#scopes + 1] = '@' .. each.name end
+  end
+end
+for _, scope in ipairs(scopes) do
   local until_ms = tonumber(redis.call('ZSCORE', backpressure_key, scope) or 0)
   if until_ms > now_ms then facts.pressed[#facts.pressed + 1] = {scope, until_ms} end
 end
@@ -116,6 +122,7 @@ for at, tier in ipairs(policy.tiers) do
     if rules.paused then facts.paused[#facts.paused + 1] = {'tenant:' .. tenant, rules.paused} end
     facts.tier_at, facts.concurrency, facts.own_rules = at, rules.concurrency, rules.own
     add_standings(facts.limits, 'tenant', rules.limits, states_of(stream), now_ms, periods)
+    add_shared_standings(facts.limits, policy, tier, action_type, now_ms, periods)
     local retried = facts.due_ms and entry ~= '-'
     local from = math.max(now_ms, retried and facts.due_ms or 0, tonumber(facts.held_until) or 0)
     local nth = retried and 1 or (facts.ahead or facts.waiting) + 1
@@ -127,5 +134,4 @@ for at, tier in ipairs(policy.tiers) do
 end
 facts.tag = redis.call('ZSCORE', ready_prefix .. tier_name, tenant) or nil
 facts.rank = redis.call('ZRANK', ready_prefix .. tier_name, tenant) or nil
-add_standings(facts.limits, 'domain', policy.limits, states_of('*'), now_ms, periods)
 return {'ok', cjson.encode(facts)}

@@ -26,9 +26,13 @@ EVERY_STRATEGY = """
 default_tier = "free"
 [domains]
 embedding = ["50/minute"]
+[limits.upstream]
+rate = "30/minute"
+action_types = ["embedding.generate"]
 [tiers.free]
 priority = 1
 max_concurrency = 4
+tier_limits = ["40/minute"]
 limits = [
   "7/minute",
   { rate = "20/hour", strategy = "fixed-window" },
@@ -117,7 +121,9 @@ async def test_a_tenant_has_used_what_has_started(redis: Redis) -> None:
         "20/hour": ("tenant", started, 20 - started),
         "9/2 minute": ("tenant", started, 9 - started),
         "12/day": ("tenant", started, 12 - started),
+        "40/minute": ("tier", started + 2, 38 - started),
         "50/minute": ("domain", started + 2, 48 - started),
+        "upstream 30/minute": ("named", started + 2, 28 - started),
     }
     assert status.max_concurrency == 4
     assert (status.at_ms, status.domain, status.tenant_id, status.tier) == (NOW, "embedding", "acme", "free")
@@ -148,7 +154,7 @@ async def test_before_any_worker_it_is_ones_own_policy(redis: Redis) -> None:
     unserved = await tenant_limits(world.engine, world.domain, "acme", "free")
     await world.engine.publish_policy(world.domain)
     assert await tenant_limits(world.engine, world.domain, "acme", "free") == unserved
-    assert [limit.remaining for limit in unserved.limits] == [7, 20, 9, 12, 50]
+    assert [limit.remaining for limit in unserved.limits] == [7, 20, 9, 12, 40, 50, 30]
 
 
 @pytest.mark.parametrize("published", [True, False])
@@ -166,10 +172,6 @@ async def test_periods_that_only_the_published_policy_has(redis: Redis) -> None:
     await world.engine.publish_policy(world.domain)
     older = World(redis, 'default_tier = "free"\n[tiers.free]\npriority = 1\n')
     status = await tenant_limits(older.engine, world.domain, "acme", "free")
-    assert [limit.name for limit in status.limits] == [
-        "7/minute",
-        "20/hour",
-        "9/2 minute",
-        "12/day",
-        "50/minute",
-    ]
+    names = [limit.name for limit in status.limits]
+    assert names[:4] == ["7/minute", "20/hour", "9/2 minute", "12/day"]
+    assert names[4:] == ["40/minute", "50/minute", "upstream 30/minute"]

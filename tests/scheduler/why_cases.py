@@ -94,6 +94,29 @@ async def domain_limit(world: World) -> None:
     await limited.claim(slots=5)
 
 
+async def tier_limit(world: World) -> None:
+    text = POLICY.replace('limits = ["3/minute", "5/day"]', 'tier_limits = ["2/minute"]')
+    limited = World(world.redis, text)
+    await limited.engine.publish_policy(world.domain)
+    await before_its_turn(world)
+    await limited.claim(slots=5)
+
+
+async def named_limit(world: World) -> None:
+    named = '[limits.openai]\nrate = "1/minute"\naction_types = ["embedding.generate"]\n'
+    limited = World(world.redis, POLICY + named)
+    await limited.engine.publish_policy(world.domain)
+    await world.worker("w1")
+    await world.enqueue(*some(3, "acme"), *some(1, "zoe", "solo"))
+    await limited.claim(slots=1)
+    await world.enqueue(*some(1, "bob", "solo"))
+
+
+async def named_limit_held(world: World) -> None:
+    await named_limit(world)
+    await world.claim(slots=2)
+
+
 async def no_tier(world: World) -> None:
     await nothing(world)
     other = World(world.redis, 'default_tier = "gold"\n[tiers.gold]\npriority = 1\n')
@@ -215,6 +238,18 @@ CASES = {
         domain_limit, "acme-1", State.READY, [C.DOMAIN_LIMIT, C.WORKERS_BUSY], 0, NOW + MINUTE + 1,
         "acme-1 is next in acme's line, but limit 1/minute of the whole domain is used up; it starts at the "
         "earliest at 2025-06-15 15:07:41Z, in 60 s.",
+    ),
+    "tier limit": Case(
+        tier_limit, "acme-2", State.READY, [C.TIER_LIMIT, C.WORKERS_BUSY], 0, NOW + MINUTE + 1,
+        "acme-2 is next in acme's line, but limit 2/minute of the whole tier is used up; it starts at the earliest at 2025-06-15 15:07:41Z, in 60 s.",
+    ),
+    "named limit": Case(
+        named_limit, "bob-0", State.READY, [C.NAMED_LIMIT, C.WORKERS_BUSY, C.TIERS_AHEAD], 0, NOW + MINUTE + 1,
+        "bob-0 is next in bob's line, but limit openai 1/minute of its action type is used up; it starts at the earliest at 2025-06-15 15:07:41Z, in 60 s.",
+    ),
+    "held by a named limit": Case(
+        named_limit_held, "acme-2", State.HELD, [C.NAMED_LIMIT, C.NAMED_LIMIT, C.OWN_LINE], 1, NOW + MINUTE + 1,
+        "acme-2 is 2nd in acme's line, but the next in its tenant's line waits for limit openai, which its action type shares; it starts at the earliest at 2025-06-15 15:07:41Z, in 60 s; also, limit openai 1/minute of its action type is used up.",
     ),
     "concurrency": Case(
         all_slots, "acme-1", State.HELD, [C.CONCURRENCY], 0, None,

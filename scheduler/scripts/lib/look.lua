@@ -51,3 +51,19 @@ local function ask_for_periods(limits, periods, names)
   end
   return missing and {'periods', unpack(names)} or nil
 end
+
+-- Limits that bind a tenant's starts together with those of others: of its tier, its domain, and those that
+-- action types share (of all types when `action_type` is nil).
+local function add_shared_standings(list, policy, tier, action_type, now, periods)
+  add_standings(list, 'tier', tier.tier_limits or {}, states_of('*:' .. tier.name), now, periods)
+  add_standings(list, 'domain', policy.limits, states_of('*'), now, periods)
+  for _, each in ipairs(policy.named or {}) do
+    local wanted = action_type == nil
+    for _, name in ipairs(each.types) do wanted = wanted or name == action_type end
+    if wanted then
+      local first = #list + 1
+      add_standings(list, 'named', each.limits, states_of('@' .. each.name), now, periods)
+      for i = first, #list do list[i][2] = each.name .. ' ' .. list[i][2] end
+    end
+  end
+end
