@@ -32,12 +32,14 @@ class TierEffect(NamedTuple):
     """What happens to tenants of one tier in one domain.
 
     ``start_again``: held by a limit now, by none then. ``over``: free now, but what they have used already is
-    as much as the new limits allow, so they would be held. An empty ``tier`` is the domain itself: its
-    limits bind all tenants together, and the one name is ``*``.
+    as much as the new limits allow, so they would be held. ``shared`` names a limit that binds many together:
+    ``tier``, ``domain`` or ``limit <name>`` (the last two of all tiers: ``tier`` is empty). Then it is
+    counted itself, as one.
     """
 
     domain: str
     tier: str
+    shared: str
     start_again: Tenants
     over: Tenants
 
@@ -105,32 +107,45 @@ class _Sample:
 
 
 async def _effects(engine: Engine, domain: str, old: Policy, new: Policy) -> list[TierEffect]:
-    found: dict[str, tuple[_Sample, _Sample]] = {}
+    found: dict[tuple[str, str], tuple[_Sample, _Sample]] = {}
     held = {scope async for scope in _members(engine, "held", domain)}
     async for scopes in _batches(engine, domain, held):
         verdicts = await _weigh(engine, domain, old, new, scopes)
         for scope, (binds, would_bind) in zip(scopes, verdicts, strict=True):
             if bool(binds) == bool(would_bind):
                 continue
-            tenant, _, tier = scope.partition(":")
-            again, over = found.setdefault(tier, (_Sample(), _Sample()))
+            tenant, tier, shared = _parts(scope)
+            if tier and tier not in new.tiers:
+                continue  # see `occupied`
+            again, over = found.setdefault((tier, shared), (_Sample(), _Sample()))
             if would_bind:
                 over.names.add(tenant)
-            elif scope in held or scope == "*":
+            elif scope in held or shared:
                 again.names.add(tenant)
-    order = ["", *new.names()]
+    order = ["", *new.names(domain)]
+    rows = sorted(found.items(), key=lambda item: (order.index(item[0][0]), item[0][1]))
     return [
-        TierEffect(domain, tier, found[tier][0].tenants(), found[tier][1].tenants())
-        for tier in sorted(found, key=lambda name: order.index(name) if name in order else len(order))
-        if any(sample.names for sample in found[tier])
+        TierEffect(domain, tier, shared, again.tenants(), over.tenants())
+        for (tier, shared), (again, over) in rows
+        if again.names or over.names
     ]
+
+
+def _parts(scope: str) -> tuple[str, str, str]:
+    """Tenant, tier and shared limit of a limit scope."""
+    tenant, _, tier = scope.partition(":")
+    if scope.startswith("@"):
+        return scope, "", f"limit {scope[1:]}"
+    if tenant == "*":
+        return scope, tier, "tier" if tier else "domain"
+    return tenant, tier, ""
 
 
 async def _batches(engine: Engine, domain: str, held: Iterable[str]) -> AsyncIterator[list[str]]:
     """Every scope that is held or has used something, each once."""
     batch, seen = list(held), set(held)
     async for scope in _members(engine, "usage_due", domain):
-        if scope not in seen and (scope == "*" or not scope.startswith(("*", "@"))):
+        if scope not in seen:
             seen.add(scope)
             batch.append(scope)
         while len(batch) >= _AT_ONCE:

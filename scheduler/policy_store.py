@@ -27,6 +27,9 @@ from .errors import PolicyConflictError, PolicyError, TierInUseError, UnknownVer
 from .tiers import Policy
 
 VERSIONS_KEPT = 100
+OPERATIONS_KEPT = 10_000
+"""As in ``scripts/lib/operations.lua``."""
+
 MAX_TEXT_BYTES = 256 * 1024
 """Largest text of a policy: every claim reads what is compiled from it."""
 
@@ -143,7 +146,9 @@ class PolicyStore:
             await self._refuse_occupied(current, policy)
             added = await self._add(version or await self._highest_at_work(), text, by, why)
             if added is not None:
-                return Published(added, True, await self._put_to_work(added, policy))
+                done = Published(added, True, await self._put_to_work(added, policy))
+                await self._note(done)
+                return done
 
     async def rollback(
         self, version: int, *, by: str, why: str = "", expected: int | None = None, force: bool = False
@@ -203,6 +208,16 @@ class PolicyStore:
         domains = await self.domains()
         await self.bring_up(domains)
         return domains
+
+    async def _note(self, done: Published) -> None:
+        """Among what operators did in these domains."""
+        _, _, by, at_ms, why = done.version
+        said: dict[Any, Any] = {
+            "at": at_ms, "by": by, "why": why, "did": f"publish policy version {done.version.version}"
+        }  # fmt: skip
+        for domain in done.domains:
+            key = self._engine.keys.of("operations", domain)
+            await self._engine.redis.xadd(key, said, maxlen=OPERATIONS_KEPT)
 
     # -- following --------------------------------------------------------------------------------------
 

@@ -60,10 +60,12 @@ def _show_effects(effects: Sequence[TierEffect]) -> None:
     for each in effects:
         rows = ((each.start_again, "start again", "green"), (each.over, "have used it up: held", "yellow"))
         for tenants, what, style in rows:
-            if tenants.total:
-                names = "all together" if not each.tier else _names(tenants.some, tenants.total)
-                number = f"{tenants.total:,}" if each.tier else "all"
-                made.add_row(each.domain, each.tier or "–", number, marked(f"{what}: {names}", style))
+            if tenants.total and each.shared:
+                about = each.shared if each.shared.startswith("limit") else f"limits of the {each.shared}"
+                made.add_row(each.domain, each.tier or "–", "all", marked(f"{what}: {about}", style))
+            elif tenants.total:
+                names = _names(tenants.some, tenants.total)
+                made.add_row(each.domain, each.tier, f"{tenants.total:,}", marked(f"{what}: {names}", style))
     out().print(made)
 
 
@@ -103,6 +105,7 @@ def dry_run_dict(found: DryRun) -> dict[str, Any]:
             {
                 "domain": each.domain,
                 "tier": each.tier,
+                "shared": each.shared,
                 "start_again": each.start_again._asdict(),
                 "over": each.over._asdict(),
             }

@@ -3,7 +3,7 @@
 -- @keys usage overrides backpressure
 -- @argv now_ms:int present_json:str wanted_json:str period_parts:int rest:rest
 --       rest: (name, start_ms, end_ms)* of the periods of both policies, `period_parts` arguments in all; then scopes:
---       tenant:tier, or * for the limits of the domain
+--       tenant:tier, *:tier for the limits of the tier, * for those of the domain, @name for a named limit
 -- @include stream
 -- @include running
 -- @include limits
@@ -15,9 +15,14 @@ for i = rest_at, rest_at + period_parts - 1, 3 do
 end
 
 local function by_name(policy_json)
-  local policy, tiers = cjson.decode(policy_json), {}
-  for _, tier in ipairs(policy.tiers) do tiers[tier.name] = tier end
-  return {tiers = tiers, limits = policy.limits}
+  local policy, tiers, shared = cjson.decode(policy_json), {}, {}
+  shared['*'] = policy.limits
+  for _, tier in ipairs(policy.tiers) do
+    tiers[tier.name] = tier
+    shared['*:' .. tier.name] = tier.tier_limits
+  end
+  for _, named in ipairs(policy.named or {}) do shared['@' .. named.name] = named.limits end
+  return {tiers = tiers, shared = shared}
 end
 
 local overridden = redis.call('EXISTS', overrides_key) == 1
@@ -32,8 +37,9 @@ local function said_for(scope)
 end
 
 local function binding_of(policy, scope, states, said)
-  if scope == '*' then
-    local _, _, why = allowance(policy.limits, states, now_ms, periods, 1)
+  local first = string.sub(scope, 1, 1)
+  if first == '*' or first == '@' then
+    local _, _, why = allowance(policy.shared[scope] or {}, states, now_ms, periods, 1)
     return why or ''
   end
   local _, name = split_stream(scope)

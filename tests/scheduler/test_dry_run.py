@@ -65,7 +65,7 @@ async def test_what_was_used_exceeds_a_lowered_limit(redis: Redis) -> None:
     await world.claim()
     lower = policy(free='limits = ["2/minute"]')
     found = await store.dry_run(lower)
-    assert found.effects == [TierEffect(world.domain, "free", NOBODY, Tenants(2, ["three", "two"]))]
+    assert found.effects == [TierEffect(world.domain, "free", "", NOBODY, Tenants(2, ["three", "two"]))]
     await publish(store, lower)
     await world.enqueue(*(new(f"{tenant}-more", tenant, "free") for tenant in ("one", "two", "three")))
     assert await world.claim_ids() == ["one-more"]
@@ -86,11 +86,11 @@ async def test_limits_of_the_domain(redis: Redis) -> None:
     await world.enqueue(*some(5, "acme", "free"))
     await world.claim()
     raised = await store.dry_run(text.replace("{}", "4"))
-    assert raised.effects == [TierEffect(world.domain, "", Tenants(1, ["*"]), NOBODY)]
+    assert raised.effects == [TierEffect(world.domain, "", "domain", Tenants(1, ["*"]), NOBODY)]
     assert raised.unserved == []
     await publish(store, text.replace("{}", "9"))
     lowered = await store.dry_run(text.replace("{}", "2"))
-    assert lowered.effects == [TierEffect(world.domain, "", NOBODY, Tenants(1, ["*"]))]
+    assert lowered.effects == [TierEffect(world.domain, "", "domain", NOBODY, Tenants(1, ["*"]))]
 
 
 async def test_many_tenants_are_counted_and_a_few_named(redis: Redis) -> None:
@@ -141,7 +141,8 @@ async def test_a_tier_that_is_not_empty_stays(redis: Redis, what: str) -> None:
         "running": int(what in ("running", "held")),
     }
     expected = Occupied(world.domain, "gold", Tenants(1, ["acme"]), **counts)
-    assert (await store.dry_run(ONE)).occupied == [expected]
+    found = await store.dry_run(ONE)
+    assert (found.occupied, found.effects) == ([expected], [])
     for force in (False, True):
         with pytest.raises(TierInUseError, match="a tier can only go when it is empty") as error:
             await store.publish(ONE, by="ana", why="a test", force=force)
@@ -186,3 +187,23 @@ async def test_who_has_limits_of_its_own_or_is_paused_is_not_touched(redis: Redi
     await world.claim(slots=20)
     [effect] = (await store.dry_run(policy(free='limits = ["3/minute"]'))).effects
     assert effect.start_again == Tenants(2, ["busy", "calm"])
+
+
+async def test_limits_that_many_share(redis: Redis) -> None:
+    """Of a whole tier, and of an upstream service."""
+    text = policy(gold="", free='tier_limits = ["{}/minute"]')
+    text += '[limits.upstream]\nrate = "{}/hour"\naction_types = ["embedding.generate"]\n'
+    world, store = await started(redis, text.replace("{}", "4"))
+    await world.enqueue(*some(3, "a", "free"), *some(3, "b", "free"))
+    assert len(await world.claim_ids()) == 4
+    raised = (await store.dry_run(text.replace("{}", "5"))).effects
+    assert [(effect.tier, effect.shared, effect.start_again.total) for effect in raised] == [
+        ("", "limit upstream", 1),
+        ("free", "tier", 1),
+    ]
+    await publish(store, text.replace("{}", "9"))
+    lowered = (await store.dry_run(text.replace("{}", "2"))).effects
+    assert [(effect.tier, effect.shared, effect.over.total) for effect in lowered] == [
+        ("", "limit upstream", 1),
+        ("free", "tier", 1),
+    ]

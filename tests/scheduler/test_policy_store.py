@@ -24,6 +24,7 @@ from scheduler import (
 )
 from scheduler import policy_store as module
 from scheduler.maintenance import Maintenance
+from scheduler.pauses import operations
 from tests.scheduler.world import NOW, World
 
 FIRST = 'default_tier = "free"\n[tiers.free]\npriority = 1\n'
@@ -283,7 +284,12 @@ async def test_on_a_cluster_shared_keys_have_no_tag(redis: Redis) -> None:
     await store.join(["probe"], by="worker w1")
     await publish(store, SECOND)
     found = {key.decode() for key in await redis.keys()}
-    assert found == {"nooble::policies", "nooble::domains", "nooble:{probe}:policy"}
+    assert found == {
+        "nooble::policies",
+        "nooble::domains",
+        "nooble:{probe}:policy",
+        "nooble:{probe}:operations",
+    }
 
 
 async def test_maintenance_finishes_what_a_publisher_left(redis: Redis) -> None:
@@ -298,3 +304,13 @@ async def test_maintenance_finishes_what_a_publisher_left(redis: Redis) -> None:
     for domain in ("a", "b"):
         compiled = await redis.get(f"nooble:{domain}:policy")
         assert json.loads(compiled or b"")["version"] == 2
+
+
+async def test_a_publish_is_among_what_operators_did(redis: Redis) -> None:
+    store = store_of(redis)
+    await store.join(["a", "b"], by="worker w1")
+    await publish(store, SECOND)
+    await publish(store, SECOND)
+    for domain in ("a", "b"):
+        [done] = await operations(store._engine, domain)
+        assert (done.by, done.why, done.did) == ("ana", "a reason", "publish policy version 2")
