@@ -141,9 +141,10 @@ def operations(
         for name, each in found:
             made.add_row(moment(each.at_ms - each.at_ms % 1_000), name, each.by, each.did, each.why)
         out().print(made)
-    for name, pause_now in paused:
+    for at, (name, pause_now) in enumerate(paused):
         because = f": {pause_now.why}" if pause_now.why else ""
-        out().print(f"\npaused now in {name}: {pause_now.what}, by {pause_now.by}{because}", style="yellow")
+        text = f"paused now in {name}: {pause_now.what}, by {pause_now.by}{because}"
+        out().print(text if at else f"\n{text}", style="yellow")
     return OK
 
 

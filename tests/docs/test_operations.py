@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ async def test_the_page_shows_what_the_commands_say(world: World, nooble: Nooble
     assert len(blocks) >= 10
     different = []
     for command, shown in blocks:
-        done = await nooble(*command.split(), columns=88)
+        done = await nooble(*shlex.split(command), columns=88)
         said = "\n".join(line.rstrip() for line in (done.out or done.err).splitlines()) + "\n"
         assert "Traceback" not in said
         if WRITE:
