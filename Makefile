@@ -40,7 +40,7 @@ test-servers: $(READY) ## run the engine's tests on every other kind of server f
 	@for source in $$($(BIN)/python -c 'from nooble_tasks.embedded_binaries import candidates; \
 		print(*(found.source for found in candidates()[1:]))'); do \
 		echo "the engine on the server from $$source"; \
-		NOOBLE_TEST_SERVER=$$source $(BIN)/python -m pytest -q -p no:cacheprovider tests/scheduler $(ARGS) || exit 1; done
+		NOOBLE_TEST_SERVER=$$source $(BIN)/python -m pytest -q -p no:cacheprovider tests/scheduler tests/laws $(ARGS) || exit 1; done
 
 check: $(READY) ## lint, format, types, layers
 	$(BIN)/ruff check .
