@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         TierInUseError,
         TierPolicy,
         UnconfirmedError,
+        UnknownLimitError,
         UnknownTierError,
         UnknownVersionError,
         known,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from scheduler.attempts import AttemptError
     from scheduler.dead_letters import DeadLetter, DeadLetters, LetterFilter, Note, OpenedLetter
     from scheduler.engine import read_extended
+    from scheduler.errors import nearest
     from scheduler.pauses import Operation, Pause
     from scheduler.poison import Poisoned, PoisonRule
     from scheduler.shares import TierStanding
@@ -80,7 +82,7 @@ else:
     inspection, maintenance, scripts = _part("inspect"), _part("maintenance"), _part("scripts")
     overrides, pauses, known = _part("overrides"), _part("pauses"), _part("known")
     Operation, Pause = pauses.Operation, pauses.Pause
-    read_extended = _part("engine").read_extended
+    read_extended, nearest = _part("engine").read_extended, _part("errors").nearest
     AttemptError = _part("attempts").AttemptError
     _letters, _poison = _part("dead_letters"), _part("poison")
     DeadLetter, DeadLetters = _letters.DeadLetter, _letters.DeadLetters
@@ -148,6 +150,7 @@ __all__ = [
     "TierPolicy",
     "TierStanding",
     "UnconfirmedError",
+    "UnknownLimitError",
     "UnknownTierError",
     "UnknownVersionError",
     "Why",
@@ -155,6 +158,7 @@ __all__ = [
     "inspection",
     "known",
     "maintenance",
+    "nearest",
     "overrides",
     "pauses",
     "read_extended",

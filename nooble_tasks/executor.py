@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ._engine import Claimed, Clock, Finish, Outcome, Policy
+from ._engine import Claimed, Clock, Finish, Outcome, Policy, nearest
 from .actions import DomainAction, DomainActionResponse, success_json
 from .callbacks import callback_for
 from .context import enter_attempt
@@ -185,7 +185,7 @@ class Executor:
                     return self._closed(claimed, action, Outcome.EXPIRED, late, run_time_us)
                 return self._later(claimed, Outcome.SNOOZED, due_ms, error, run_time_us)
             case Backpressure():
-                return self._later(claimed, Outcome.SNOOZED, error.until_ms(now_ms), error, run_time_us)
+                return self._pressed(claimed, action, error, now_ms, run_time_us)
             case ActionExpired() if claimed.expired:
                 return self._closed(claimed, action, Outcome.EXPIRED, error, run_time_us)
         retry = self._retry_of(claimed.action_type)
@@ -199,6 +199,32 @@ class Executor:
             _log.exception("%s failed for good", claimed.action_type, exc_info=error)
         finish = self._closed(claimed, action, Outcome.DEAD, error, run_time_us)
         return finish._replace(reason=f"{finish.reason} ({why_not})") if why_not else finish
+
+    def _pressed(
+        self,
+        claimed: Claimed,
+        action: DomainAction | None,
+        error: Backpressure,
+        now_ms: int,
+        run_time_us: int,
+    ) -> Finish:
+        """Next in its line again, and nothing of the scope starts for a while."""
+        until_ms, scope = error.until_ms(now_ms), error.scope
+        limits = [name for name, each in self._policy().limits.items() if each.domain == self._domain]
+        if scope not in ("tenant", "tier", "domain") and scope not in limits:
+            _log.error(
+                "%s says not now for %r, no limit of this domain%s; only its tenant waits",
+                claimed.action_type,
+                scope,
+                nearest(scope, limits),
+            )
+            scope = "tenant"
+        if 0 < claimed.deadline_ms <= until_ms:
+            late = ActionExpired("it was held back beyond its deadline", action_id=claimed.action_id)
+            finish = self._closed(claimed, action, Outcome.EXPIRED, late, run_time_us)
+        else:
+            finish = self._later(claimed, Outcome.SNOOZED, 0, error, run_time_us)
+        return finish._replace(pressed=scope, pressed_until_ms=until_ms)
 
     def _place(self, claimed: Claimed, due_ms: int) -> tuple[int, str]:
         """When a retry wanted at `due_ms` may start, or why there is none."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from .errors import HandlerSignal, InvalidAction, shorten
 from .times import aware, delay_seconds
 
-BackpressureScope = Literal["tenant", "tier", "domain"]
+_SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class Retry(HandlerSignal):
@@ -53,7 +54,10 @@ class Reject(HandlerSignal):
 
 
 class Backpressure(HandlerSignal):
-    """The handler says not now for this tenant, and spends no attempt."""
+    """The handler says not now, because an upstream service said so, and spends no attempt.
+
+    The action is next in its line again. Nothing of the scope starts before `until`; what runs goes on.
+    """
 
     code = "backpressure"
     retryable = True
@@ -61,12 +65,18 @@ class Backpressure(HandlerSignal):
     def __init__(
         self,
         until: datetime | float | timedelta,
-        scope: BackpressureScope = "tenant",
+        scope: str = "tenant",
         reason: str | None = None,
     ) -> None:
-        """`until` is an aware datetime, or the seconds from now."""
-        if scope not in ("tenant", "tier", "domain"):
-            raise InvalidAction(f"backpressure scope {shorten(scope)} is none of tenant, tier, domain")
+        """`until` is an aware datetime, or the seconds from now.
+
+        `scope`: whose work waits. `tenant`: this tenant's in its tier and domain, `tier`: the whole tier's,
+        `domain`: the domain's; or the name of one of the policy's limits: all action types that share it.
+        """
+        if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
+            raise InvalidAction(
+                f"backpressure scope {shorten(scope)} is neither tenant, tier, domain nor the name of a limit"
+            )
         if isinstance(until, datetime):
             details: dict[str, Any] = {"until": aware(until, "until").isoformat(), "delay_s": None}
         else:
@@ -74,9 +84,9 @@ class Backpressure(HandlerSignal):
         super().__init__(reason, details={**details, "scope": scope})
 
     @property
-    def scope(self) -> BackpressureScope:
-        """Whose work waits: this tenant's in its tier and domain, the whole tier's, or the domain's."""
-        return cast("BackpressureScope", self.details["scope"])
+    def scope(self) -> str:
+        """Whose work waits: `tenant`, `tier`, `domain`, or the name of a limit."""
+        return cast("str", self.details["scope"])
 
     def until_ms(self, now_ms: int) -> int:
         """When work may start again, in Unix milliseconds."""

@@ -13,6 +13,7 @@ from .errors import (
     SchedulerError,
     ScriptError,
     TierInUseError,
+    UnknownLimitError,
     UnknownTierError,
     UnknownVersionError,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "TierInUseError",
     "TierPolicy",
     "UnconfirmedError",
+    "UnknownLimitError",
     "UnknownTierError",
     "UnknownVersionError",
 ]

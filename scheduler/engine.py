@@ -6,15 +6,14 @@ does bounded work; larger batches are sent as several calls in one round trip.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from . import scripts
-from .attempts import attempt_line
 from .calendar import period_at
 from .clock import Clock
 from .errors import ScriptError
+from .finish_extra import extra_of
 from .holds import settle
 from .keys import Keys
 from .model import (
@@ -307,14 +306,6 @@ def _enqueued(action: NewAction, said: Any) -> Enqueued:
 
 def _finish_args(finish: Finish, now_ms: int, worker_id: str) -> tuple[Any, ...]:
     action = finish.action
-    extra: dict[str, str] = {}
-    if finish.reason:
-        extra["reason"] = finish.reason
-        if finish.outcome in (Outcome.RETRY, Outcome.DEAD):
-            extra["attempt"] = attempt_line(finish, now_ms, worker_id)
-    if finish.callback_queue:
-        extra["callback_queue"] = finish.callback_queue
-        extra["callback"] = finish.callback.decode()
     queue_ms = max(action.claimed_ms - action.enqueued_ms, 0)
     return (
         action.action_id,
@@ -326,7 +317,7 @@ def _finish_args(finish: Finish, now_ms: int, worker_id: str) -> tuple[Any, ...]
         finish.response or b"",
         f"outcome {now_ms} {action.action_id} {action.action_type} {action.tenant_id}:{action.tier} "
         f"{finish.outcome.value} {queue_ms} {finish.run_time_us} {action.attempt} {action.claimed_ms}",
-        json.dumps(extra) if extra else "",
+        extra_of(finish, now_ms, worker_id),
     )
 
 

@@ -6,6 +6,7 @@ SchedulerError
 │   ├── TierInUseError       a policy without a tier that still has actions
 │   └── UnknownVersionError  a version the policy store does not have
 ├── UnknownTierError         a tier the policy does not have
+├── UnknownLimitError        a named limit the policy does not have
 ├── UnconfirmedError   in line, but on too few replicas (in replication.py)
 └── ScriptError              a script refused or failed; carries verb and the server's words
 """
@@ -68,6 +69,10 @@ class UnknownTierError(SchedulerError):
         super().__init__(f"unknown tier {tier!r}{nearest(tier, names)}; the policy has {', '.join(names)}")
         self.tier = tier
         self.known = names
+
+
+class UnknownLimitError(SchedulerError):
+    """A named limit the policy does not have."""
 
 
 class ScriptError(SchedulerError):

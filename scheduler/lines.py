@@ -126,6 +126,16 @@ class Said:
         """What was set for a tenant."""
         return self.overrides.get(tenant, Override())
 
+    def press(self, scope: str, until_ms: int, now_ms: int) -> None:
+        """A handler said not now."""
+        if until_ms > now_ms:
+            self.backpressure[scope] = max(self.backpressure.get(scope, 0), until_ms)
+
+    def forget(self, now_ms: int) -> None:
+        """Forget what has passed."""
+        for scope in [scope for scope, until_ms in self.backpressure.items() if until_ms <= now_ms]:
+            del self.backpressure[scope]
+
     def pressed_until(self, scope: str, now_ms: int) -> int:
         """Until when handlers said not now for that scope; 0: they did not."""
         until_ms = self.backpressure.get(scope, 0)

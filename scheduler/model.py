@@ -108,6 +108,8 @@ class Finish(NamedTuple):
     ``due_ms``: when to try again (retry, snoozed). ``response``: bytes to store for whoever asked.
     ``callback_queue``/``callback``: a callback action for a list of the same domain's callback prefix.
     ``reason``: why it is dead, or why it is retried; ``run_time_us``: measured run time.
+    ``pressed``: its handler said not now until ``pressed_until_ms`` for ``tenant``, ``tier``, ``domain`` or
+    the limit of that name.
     """
 
     action: Claimed
@@ -118,6 +120,8 @@ class Finish(NamedTuple):
     callback_queue: str = ""
     callback: bytes = b""
     reason: str = ""
+    pressed: str = ""
+    pressed_until_ms: int = 0
 
 
 class Retention(NamedTuple):

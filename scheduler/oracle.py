@@ -138,9 +138,15 @@ class Oracle:
         return Prediction(handed, more, self._next_due())
 
     def finish(
-        self, worker_id: str, action_id: str, outcome: Outcome, due_ms: int = 0, run_time_us: int = 0
+        self,
+        worker_id: str,
+        action_id: str,
+        outcome: Outcome,
+        due_ms: int = 0,
+        run_time_us: int = 0,
+        pressed: tuple[str, int] = ("", 0),
     ) -> bool:
-        """Accepted, or refused because the worker does not own it."""
+        """Accepted, or refused because the worker does not own it. ``pressed``: a scope, and until when."""
         worker = self.workers.get(worker_id)
         action = worker.owned.pop(action_id, None) if worker else None
         if not worker or not action:
@@ -161,6 +167,7 @@ class Oracle:
                 self.give_back(action)
         else:
             self._end(action, State(outcome.value))
+        self.said.press(*pressed, self.now_ms)
         self._end_concurrency_hold(action)
         return True
 
@@ -218,6 +225,7 @@ class Oracle:
                 self.give_back(action)
             else:
                 self._append(action)
+        self.said.forget(self.now_ms)
         freed = [pair for pair in self.held() if (pair[1].held_until or 0) <= self.now_ms]
         for tier, line in freed:
             tier.enter(line)

@@ -16,8 +16,14 @@ class Operations:
         self.oracle = oracle
         self.policy = policy
 
-    def set_override(self, tenant: str, override: Override | None) -> None:
-        """An operator gives a tenant its own rules, or takes them away; its holds end."""
+    def set_override(self, tenant: str, override: Override | None, *, resumed: bool = False) -> None:
+        """An operator gives a tenant its own rules, or takes them away; its holds end.
+
+        ``resumed``: what handlers said for it ends, too.
+        """
+        if resumed:
+            for name in self.oracle.tiers:
+                self.oracle.said.backpressure.pop(f"{tenant}:{name}", None)
         self.oracle.said.overrides.pop(tenant, None)
         if override:
             self.oracle.said.overrides[tenant] = override
@@ -32,9 +38,14 @@ class Operations:
     def resume(self, what: str) -> None:
         """What was set aside comes back to the head of its lines."""
         self.oracle.said.paused.discard(what)
+        kind, _, name = what.partition(":")
+        scope = {"domain": "*", "tier": f"*:{name}", "limit": f"@{name}"}.get(kind, "")
+        self.oracle.said.backpressure.pop(scope, None)
         for action in self.oracle.alive.values():
             if action.aside and what == f"type:{action.action_type}":
                 self.oracle.give_back(action)
+        if kind == "limit":
+            self.rehold([f"limit {name}"])
 
     def publish(self, policy: CompiledPolicy) -> None:
         """Another policy for the same tiers; whom only the one before held is looked at again."""

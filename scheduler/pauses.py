@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from . import scripts
 from .engine import MAX_ITEMS, Engine
-from .errors import UnknownTierError
+from .errors import UnknownLimitError, UnknownTierError, nearest
+from .holds import rehold
 from .overrides import require_author
 
 DOMAIN = "domain"
@@ -46,12 +47,19 @@ def action_type(name: str) -> str:
     return f"type:{name}"
 
 
+def limit(name: str) -> str:
+    """What to resume: a named limit for which a handler said not now."""
+    return f"limit:{name}"
+
+
 async def pause(engine: Engine, domains: Iterable[str], what: str, *, by: str, why: str = "") -> bool:
     """Nothing of it starts until it is resumed; False when it was paused everywhere already.
 
     Raises :class:`UnknownTierError` for a tier that the policy does not have, and changes nothing then.
     """
     _check(engine, what, by)
+    if what.startswith("limit:"):
+        raise ValueError("a named limit is not paused; pause its action types")
     changed = False
     for domain in domains:
         now_ms = engine.clock.now_ms()
@@ -79,7 +87,8 @@ async def resume(
     call. Should this process die meanwhile, the claims bring back the rest.
     """
     _check(engine, what, by)
-    scope = {"domain": "*", "tier": f"*:{what.removeprefix('tier:')}"}.get(what.split(":")[0], "")
+    kind, _, name = what.partition(":")
+    scope = {"domain": "*", "tier": f"*:{name}", "limit": f"@{name}"}.get(kind, "")
     changed = False
     for domain in domains:
         left = 1
@@ -89,6 +98,8 @@ async def resume(
                 engine.redis, scripts.load("resume"), engine.keys.root(domain), args
             )
             changed |= bool(ended)
+        if kind == "limit":
+            await rehold(engine.redis, engine.keys.root(domain), [f"limit {name}"])
     return changed
 
 
@@ -114,7 +125,11 @@ async def operations(engine: Engine, domain: str, count: int = 100) -> list[Oper
 def _check(engine: Engine, what: str, by: str) -> None:
     require_author(by)
     kind, _, name = what.partition(":")
+    limits = engine.policy.limits
     if kind == "tier" and name not in engine.policy.names():
         raise UnknownTierError(name, engine.policy.names())
-    if not (what == DOMAIN or (kind in ("tier", "type") and name and " " not in name)):
-        raise ValueError(f"{what!r} is none of 'domain', 'tier:<tier>', 'type:<action type>'")
+    if kind == "limit" and name not in limits:
+        there_are = f"the policy has {', '.join(limits)}" if limits else "the policy has none"
+        raise UnknownLimitError(f"unknown limit {name!r}{nearest(name, limits)}; {there_are}")
+    if not (what == DOMAIN or (kind in ("tier", "type", "limit") and name and " " not in name)):
+        raise ValueError(f"{what!r} is none of 'domain', 'tier:<tier>', 'type:<action type>', 'limit:<name>'")

@@ -5,7 +5,8 @@
 -- @keys owned cancelling scheduled returned callback counters
 -- @argv now_ms:int worker_id:str duplicate_window_ms:int response_ttl_ms:int callback_ttl_ms:int items:rest
 --       items: (id, token, outcome, due_ms, reply_to, unique_key, response, event, extra)*
---       extra: '' or JSON {reason, attempt, callback_queue, callback}; attempt is a line of JSON about a failure
+--       extra: '' or JSON {reason, attempt, callback_queue, callback, scope, until_ms}; attempt is a line of JSON about
+--       a failure; scope and until_ms: its handler said not now
 -- @include owned
 -- @include returned
 -- @include settle
@@ -14,6 +15,7 @@
 -- @include wake
 -- @include run_time
 -- @include attempts
+-- @include backpressure
 -- REPLY: per item 1 (accepted) or 0 (not the owner any more)
 
 local SIZE = 9
@@ -71,6 +73,15 @@ for stream, entries in pairs(acknowledged) do
   try('XDEL', key, unpack(entries))
 end
 
+local not_now = {}
+
+local function extra_of(at)
+  if ARGV[at + 8] == '' then return {} end
+  local extra = cjson.decode(ARGV[at + 8])
+  if extra.scope then not_now[extra.scope] = math.max(extra.until_ms, not_now[extra.scope] or 0) end
+  return extra
+end
+
 -- Another attempt: the same entry, parked. A snooze spends no attempt, the delivery count goes back by one.
 local function again(n, at, id, outcome)
   local stream, attempt = stream_of[n], tonumber(attempt_of[n])
@@ -79,8 +90,8 @@ local function again(n, at, id, outcome)
     settle(id, 'dead', ARGV[at + 4], ARGV[at + 6], response_ttl_ms, ARGV[at + 5])
     return
   end
-  local extra = outcome == 'retry' and ARGV[at + 8] or ''
-  local line = extra ~= '' and cjson.decode(extra).attempt
+  local extra = extra_of(at)
+  local line = outcome == 'retry' and extra.attempt
   if line then redis.call('HSET', attempts_key, id, (add_attempt(histories[id], line, 0))) end
   local due_ms = tonumber(ARGV[at + 3])
   if due_ms > now_ms then
@@ -93,9 +104,8 @@ end
 local function close(n, at, id, outcome)
   if histories[id] then redis.call('HDEL', attempts_key, id) end
   settle(id, outcome, ARGV[at + 4], ARGV[at + 6], response_ttl_ms, ARGV[at + 5])
-  local extra = ARGV[at + 8]
-  if extra == '' and outcome ~= 'dead' then return end
-  extra = extra ~= '' and cjson.decode(extra) or {}
+  if ARGV[at + 8] == '' and outcome ~= 'dead' then return end
+  local extra = extra_of(at)
   if outcome == 'dead' then
     bury(stream_of[n], now_ms, extra.reason or '', attempt_of[n], fields_of[n][2], fields_of[n][4],
       attempt_lines(histories[id], extra.attempt))
@@ -136,6 +146,7 @@ write_settled(now_ms, duplicate_window_ms)
 if #measured > 0 then learn_all(now_ms, measured) end
 correct_tags(corrections)
 if next(at_once) then put_back(at_once) end
+press(not_now, now_ms)
 -- A stream with nothing in it goes, together with its group; enqueue makes it again.
 for stream in pairs(acknowledged) do
   local key = domain_tag .. stream

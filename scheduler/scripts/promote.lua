@@ -4,12 +4,14 @@
 -- @argv now_ms:int most:int
 -- @include promote
 -- @include wake
+-- @include backpressure
 -- REPLY: {moved, next_due_ms}
 
 local moved = promote_due(now_ms, most)
 local ended = end_due_holds(now_ms, most)
 if moved + ended > 0 then wake_one() end
 
+forget_backpressure(now_ms)
 local stale = redis.call('ZRANGEBYSCORE', usage_due_key, '-inf', now_ms, 'LIMIT', 0, most)
 if #stale > 0 then
   write_all('HDEL', usage_key, stale)

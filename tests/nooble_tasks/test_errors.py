@@ -200,8 +200,8 @@ class TestSignals:
         assert Backpressure(1).scope == "tenant"
         with pytest.raises(InvalidTime, match="no time zone"):
             Backpressure(datetime(2026, 1, 1))  # noqa: DTZ001
-        with pytest.raises(InvalidAction, match="none of tenant, tier, domain"):
-            Backpressure(1, "galaxy")  # type: ignore[arg-type]
+        with pytest.raises(InvalidAction, match="neither tenant, tier, domain nor"):
+            Backpressure(1, "no name")
 
     @given(st.floats(0, 1e9))
     def test_seconds_pass_unchanged(self, seconds: float) -> None:

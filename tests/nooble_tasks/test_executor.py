@@ -31,6 +31,8 @@ from tests.nooble_tasks.support import AT_ONCE, DOMAIN, action, settings_for
 
 NOW = 1_750_000_000_000
 TIERS = 'default_tier = "enterprise"\n[tiers.enterprise]\npriority = 1\ntimeout = 300\n'
+TIERS += '[limits.openai]\nrate = "9/minute"\naction_types = ["probe.echo"]\n'
+TIERS += '[limits.elsewhere]\nrate = "9/minute"\naction_types = ["query.search"]\n'
 POLICY = Policy.parse(TIERS, source="a test")
 QUEUE = "nooble:probe:callback:me:probe.done"
 
@@ -150,7 +152,8 @@ async def test_snooze_and_backpressure_spend_no_attempt() -> None:
     snoozed = await end_of(Snooze(5, "later"), attempt=3)
     assert (snoozed.outcome, snoozed.due_ms, snoozed.response) == (Outcome.SNOOZED, NOW + 5_000, None)
     pressed = await end_of(Backpressure(7), attempt=3)
-    assert (pressed.outcome, pressed.due_ms) == (Outcome.SNOOZED, NOW + 7_000)
+    assert (pressed.outcome, pressed.due_ms) == (Outcome.SNOOZED, 0)  # next in line, and nothing starts
+    assert (pressed.pressed, pressed.pressed_until_ms) == ("tenant", NOW + 7_000)
 
 
 async def test_retry_with_and_without_a_delay_of_its_own() -> None:

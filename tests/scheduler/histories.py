@@ -24,6 +24,7 @@ def counts(limit: dict[str, Any]) -> str:
 
 
 NAMED = {"x": ["embedding.long"], "y": ["embedding.long", "embedding.b"], "z": ["embedding.b"]}
+PRESSED = [("tenant", 500), ("tenant", MINUTE), ("tier", 2_000), ("domain", 700), ("x", MINUTE), ("z", 900)]
 TENANTS = st.sampled_from(["a", "a", "b", "c"])
 WORKERS = st.sampled_from(["w1", "w1", "w2"])
 NUMBER = st.integers(0, 99)
@@ -52,6 +53,7 @@ VERBS: list[tuple[int, st.SearchStrategy[Any]]] = [
             st.sampled_from([*Outcome, Outcome.COMPLETED, Outcome.COMPLETED, Outcome.RETRY, Outcome.SNOOZED]),
             st.sampled_from([0, 0, 300, MINUTE]),
             st.sampled_from([0, 999, 250_000, 40_000_000]),  # run time in µs
+            st.sampled_from([("", 0)] * 6 + PRESSED),
         ),
     ),
     (2, st.tuples(st.just("release"), st.lists(NUMBER, min_size=1, max_size=2))),
@@ -71,7 +73,7 @@ VERBS: list[tuple[int, st.SearchStrategy[Any]]] = [
     ),
     (1, st.tuples(st.just("clear"), TENANTS)),
     (1, st.tuples(st.sampled_from(["pause_tenant", "resume_tenant"]), TENANTS)),
-    (2, st.tuples(st.sampled_from(["pause", "resume", "resume"]), st.integers(0, 3))),
+    (2, st.tuples(st.sampled_from(["pause", "resume", "resume"]), st.integers(0, 4))),
     (1, st.tuples(st.just("publish"), st.integers(0, 2))),
     (1, st.tuples(st.just("rehold"), st.booleans())),
     (1, st.tuples(st.just("reclaim"))),

@@ -108,6 +108,7 @@ class Picture:
         assert self.workers == {name: worker.lease_until_ms for name, worker in oracle.workers.items()}
         assert self.keys.get("unique_holders", {}) == oracle.unique_holders
         assert set(self.keys.get("pauses", {})) == oracle.said.paused
+        assert self.keys.get("backpressure", {}) == oracle.said.backpressure
         assert set(self.keys.get("overrides", {})) == set(oracle.said.overrides)
 
     def _check_line(self, name: str, line: Line, virtual_time: int) -> None:

@@ -18,13 +18,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from scheduler import Claimed, Engine, Finish, NewAction, Outcome, Policy, State, overrides, pauses
+from scheduler.finish_extra import scope_of
 from scheduler.holds import rehold
 from scheduler.oracle import Oracle
 from scheduler.oracle_operations import Operations
 from scheduler.poison import PoisonRule
 from tests.scheduler.histories import STEP, some_policies
 from tests.scheduler.picture import Picture
-from tests.scheduler.world import World
+from tests.scheduler.world import MINUTE, World
 
 NIGHTLY = os.environ.get("NOOBLE_TEST_NIGHTLY") == "1"
 EXAMPLES, STEPS = (2_000, 50) if NIGHTLY else (60, 30)
@@ -99,12 +100,16 @@ class History:
             self.owned[action.action_id] = (worker, action)
             event("expired" if action.expired else "started" if action.attempt == 1 else "started again")
 
-    async def finish(self, numbers: list[int], outcome: Outcome, delay: int, run_time_us: int) -> None:
-        due_ms = self.world.now + delay
+    async def finish(
+        self, numbers: list[int], outcome: Outcome, delay: int, run_time_us: int, pressed: tuple[str, int]
+    ) -> None:
+        due_ms, until_ms = self.world.now + delay, self.world.now + pressed[1]
         for worker, action in self._some_owned(numbers):
-            finishes = [Finish(action, outcome, b"done", due_ms, run_time_us)]
+            finish = Finish(action, outcome, b"done", due_ms, run_time_us)
+            finishes = [finish._replace(pressed=pressed[0], pressed_until_ms=until_ms)]
+            scope = (scope_of(action, pressed[0]), until_ms) if pressed[0] else ("", 0)
             said = await self.world.engine.finish(self.world.domain, worker, finishes)
-            assert said == [self.oracle.finish(worker, action.action_id, outcome, due_ms, run_time_us)]
+            assert said == [self.oracle.finish(worker, action.action_id, outcome, due_ms, run_time_us, scope)]
             self._forget(worker, action)
 
     async def release(self, numbers: list[int]) -> None:
@@ -164,18 +169,20 @@ class History:
 
     async def resume_tenant(self, tenant: str) -> None:
         await overrides.resume_tenant(*self.where, tenant, by="me")
-        await self._same_override(tenant)
+        await self._same_override(tenant, resumed=True)
 
-    async def _same_override(self, tenant: str) -> None:
+    async def _same_override(self, tenant: str, *, resumed: bool = False) -> None:
         now = await overrides.get_override(self.world.engine, self.world.domain, tenant)
-        self.operations.set_override(tenant, now)
+        self.operations.set_override(tenant, now, resumed=resumed)
 
     async def pause(self, number: int) -> None:
         await pauses.pause(*self.where, self.pausable[number % len(self.pausable)], by="me")
         self.operations.pause(self.pausable[number % len(self.pausable)])
 
     async def resume(self, number: int) -> None:
-        what = self.pausable[number % len(self.pausable)]
+        what = [*self.pausable, "limit:x"][number % 5]
+        if what == "limit:x" and "x" not in self.world.engine.policy.limits:
+            return
         event(f"set aside: {any(action.aside for action in self.oracle.alive.values())}")
         await pauses.resume(*self.where, what, by="me", most=2)
         self.operations.resume(what)
@@ -230,6 +237,8 @@ class History:
                 if not claim.next_due_ms:
                     break
                 self.world.clock.set(max(claim.next_due_ms, self.world.now))
+        self.world.clock.advance(MINUTE)  # no handler says not now for longer
+        await self.world.engine.promote(self.world.domain)
         left = await self.world.unfinished()
         assert not {name for name in left if not name.startswith(("resp:", "tags:", "mailbox:"))}, left
 

@@ -1,6 +1,7 @@
 -- @keys pauses backpressure overrides returned_count
 -- @include aside
 -- @include candidates
+-- @include backpressure
 
 -- What operators paused and what handlers said not now to. Without any of it this costs one command.
 
@@ -27,8 +28,7 @@ local function read_what_is_said(now)
   if redis.call('EXISTS', unpack(keys)) == 0 then return end
   some_overridden = redis.call('EXISTS', overrides_key) == 1
   read_pauses()
-  local over = redis.call('ZRANGEBYSCORE', backpressure_key, '-inf', now, 'LIMIT', 0, 100)
-  if #over > 0 then redis.call('ZREM', backpressure_key, unpack(over)) end
+  forget_backpressure(now)
   some_pressed = redis.call('EXISTS', backpressure_key) == 1
   if resuming_type then
     local _, left = give_back_aside(resuming_type, 100)
