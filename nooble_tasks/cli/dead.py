@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import complain, err, print_json
-from .dead_view import show_letter, show_table, to_dict
+from .dead_view import show_letter, show_list, to_dict
 from .dead_work import Work
 from .exits import EXPLAINED, FAILED, OK, USAGE
 from .loops import run_async
@@ -73,7 +73,7 @@ def list_letters(
         print_json({"letters": letters, "total": sum(counts.values())})
         return OK
     if found:
-        show_table(found)
+        show_list(found)
     total = sum(counts.values())
     err().print(f"{len(found):,} of {total:,} dead letters" if total else "no dead letters", style="dim")
     return OK

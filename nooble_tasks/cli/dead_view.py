@@ -8,35 +8,38 @@ from typing import TYPE_CHECKING, Any
 from .console import out
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from nooble_tasks._engine import DeadLetter, OpenedLetter
 
 
-def show_table(found: Sequence[tuple[str, DeadLetter]]) -> None:
-    """Letters with their domains, a line each."""
-    from .figures import moment
-    from .tables import table, wide
+def show_list(found: Sequence[tuple[str, DeadLetter]]) -> None:
+    """Letters, two lines each: what it was, so that ids can be copied whole; when and why it died."""
+    from rich.text import Text
 
-    texts = ["died", *(["domain"] if wide() else []), "tenant", "type", "id"]
-    made = table(texts, ["tries"], ["reason"])
-    for domain, letter in found:
-        cells = [moment(letter.died_ms), *([domain] if wide() else [])]
-        name = letter.action_id or letter.letter_id
-        made.add_row(
-            *cells,
-            letter.tenant_id,
-            letter.action_type or "–",
-            name,
-            str(letter.attempt),
-            letter.reason.splitlines()[0] if letter.reason else "",
-        )
-    out().print(made)
+    from .figures import moment
+
+    names = [letter.action_id or letter.letter_id for _, letter in found]
+    first = max(map(len, names))
+    second = max(len(letter.tenant_id) for _, letter in found)
+    for name, (domain, letter) in zip(names, found, strict=True):
+        kind = letter.action_type or f"something in {domain}"
+        _line(Text(f"{name:<{first}}  {letter.tenant_id:<{second}}  {kind}"))
+        attempts = "1 attempt " if letter.attempt == 1 else f"{letter.attempt} attempts"
+        reason = letter.reason.splitlines()[0] if letter.reason else ""
+        _line(Text(f"  {moment(letter.died_ms)}  {attempts}  {reason}", style="dim"))
+
+
+def _line(text: Text) -> None:
+    text.truncate(out().width, overflow="ellipsis")
+    out().print(text, no_wrap=True)
 
 
 def show_letter(domain: str, opened: OpenedLetter) -> None:
     """Everything about one letter."""
     import json
 
-    from .figures import bytes_of, duration, moment
+    from .figures import duration, moment
 
     letter = opened.letter
     facts = {
@@ -55,7 +58,7 @@ def show_letter(domain: str, opened: OpenedLetter) -> None:
     for each in opened.attempts:
         took = "" if each.died else f" after {duration(each.run_time_us / 1000)}"
         out().print(f"  {each.attempt:>3}  {moment(each.ended_ms)}  {each.worker}{took}: {each.error}")
-    out().print(f"data      {bytes_of(letter.size)}")
+    out().print(f"data      {letter.size:,} bytes")
     try:
         text = json.dumps(json.loads(opened.payload), indent=2, ensure_ascii=False)
     except ValueError:

@@ -39,7 +39,7 @@ async def test_a_list_that_fits(buried: list[str], nooble: Nooble, columns: int)
     assert done.code == 0
     for each in buried:
         assert each in done.out
-    assert "[bold]'x'[/bold]" in done.text
+    assert "KeyError: [bold]'x'" in done.text
     assert "line two" not in done.out
     assert max(map(len, done.out.splitlines())) <= columns
     assert "4 of 4 dead letters" in done.err
