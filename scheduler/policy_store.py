@@ -136,7 +136,7 @@ class PolicyStore:
         policy = _checked(text, source)
         by, why = _said("by", by, _MAX_BY), _said("why", why, _MAX_WHY)
         while True:
-            current = await self.current()
+            current, last = await self._last()
             version = current.version if current else 0
             if current is not None and current.text == text:
                 return Published(current, False, await self._put_to_work(current, policy))
@@ -144,7 +144,7 @@ class PolicyStore:
                 raise PolicyConflictError(expected, version, str(current or "none"))
             expected = version
             await self._refuse_occupied(current, policy)
-            added = await self._add(version or await self._highest_at_work(), text, by, why)
+            added = await self._add(last, text, by, why)
             if added is not None:
                 done = Published(added, True, await self._put_to_work(added, policy))
                 await self._note(done)
@@ -190,16 +190,22 @@ class PolicyStore:
             raise
         return added
 
-    async def _highest_at_work(self) -> int:
-        """The highest version any domain runs under, for a store that was lost: its numbers go on from there.
+    async def _last(self) -> tuple[PolicyVersion | None, int]:
+        """The newest version, and the number after which the next one goes.
 
-        Whoever reads 0 here and finds the store empty afterwards competes for version 1 with the others.
+        Where the store is empty, it may have been lost: then numbers go on from the highest at work in any
+        domain. The store is looked at again afterwards: else that could be a version which somebody else
+        published meanwhile, and it would be replaced unseen.
         """
+        current = await self.current()
+        if current is not None:
+            return current, current.version
         highest = 0
         for domain in await self.domains():
             compiled = await self._engine.redis.get(self._engine.keys.of("policy", domain))
             highest = max(highest, json.loads(compiled).get("version", 0) if compiled else 0)
-        return highest
+        current = await self.current()
+        return current, current.version if current else highest
 
     async def _put_to_work(self, version: PolicyVersion, policy: Policy) -> list[str]:
         """Compile it for every domain; those that run under it now."""
@@ -249,9 +255,9 @@ class PolicyStore:
         """The first version is this process's own policy, unless another process was faster."""
         if not self._own.text:
             return
-        highest = await self._highest_at_work()
-        if await self.current() is None:
-            first = await self._add(highest, self._own.text, by, "first start")
+        current, last = await self._last()
+        if current is None:
+            first = await self._add(last, self._own.text, by, "first start")
             if first is not None:
                 _log.info("%s is version %d of the policy", self._own.source, first.version)
         await self.catch_up()

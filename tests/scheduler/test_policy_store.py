@@ -314,3 +314,29 @@ async def test_a_publish_is_among_what_operators_did(redis: Redis) -> None:
     for domain in ("a", "b"):
         [done] = await operations(store._engine, domain)
         assert (done.by, done.why, done.did) == ("ana", "a reason", "publish policy version 2")
+
+
+@pytest.mark.parametrize("late", ["join", "publish", "insist"])
+async def test_who_found_the_store_empty_and_was_slow(redis: Redis, late: str) -> None:
+    """Another worker's first version is not replaced unseen, though its number is known by now."""
+    slow, fast = store_of(redis, SECOND), store_of(redis)
+    await slow._engine.redis.sadd("nooble::domains", "probe")
+    inner, joined = slow.domains, False
+
+    async def domains() -> list[str]:
+        nonlocal joined
+        if not joined:
+            joined = True
+            await fast.join(["probe"], by="worker fast")
+        return await inner()
+
+    slow.domains = domains  # type: ignore[method-assign]
+    if late == "join":
+        await slow.join(["probe"], by="worker slow")
+    elif late == "publish":
+        with pytest.raises(PolicyConflictError):
+            await publish(slow, SECOND, expected=0)
+    else:
+        await publish(slow, SECOND, force=True)
+    by = [each.by for each in await slow.history()]
+    assert by == (["ana", "worker fast"] if late == "insist" else ["worker fast"])
