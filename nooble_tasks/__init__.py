@@ -30,6 +30,9 @@ from ._engine import (
     PolicyStore,
     PolicyVersion,
     Published,
+    Registration,
+    Registry,
+    RegistryError,
     SchedulerError,
     SortBy,
     State,
@@ -97,6 +100,7 @@ from .operating import Operator, TenantStanding
 from .queue_manager import DomainQueueManager, QueueManager
 from .rate_limit_headers import rate_limit_headers
 from .redis_manager import RedisManager, get_redis_client
+from .refusals import TenantDraining, TierNotAllowed
 from .retry import NO_RETRY, RetryPolicy
 from .retry_budget import RetryBudget
 from .service import ActionProcessor, BaseService, handles, provides
@@ -175,6 +179,9 @@ __all__ = [
     "RateLimited",
     "RedisManager",
     "RedisStateManager",
+    "Registration",
+    "Registry",
+    "RegistryError",
     "Reject",
     "Retry",
     "RetryBudget",
@@ -189,12 +196,14 @@ __all__ = [
     "StateConflict",
     "StateError",
     "StateModelMismatch",
+    "TenantDraining",
     "TenantLimits",
     "TenantRow",
     "TenantStanding",
     "Tenants",
     "TierEffect",
     "TierInUseError",
+    "TierNotAllowed",
     "TierStanding",
     "UnknownAction",
     "UnknownDomain",

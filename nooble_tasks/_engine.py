@@ -36,6 +36,11 @@ if TYPE_CHECKING:
         Promoted,
         Published,
         Reclaimed,
+        Refusal,
+        RefusalReason,
+        Registration,
+        Registry,
+        RegistryError,
         Replication,
         Retention,
         SchedulerError,
@@ -61,6 +66,7 @@ if TYPE_CHECKING:
     from scheduler import inspect as inspection
     from scheduler import tenants as crowd
     from scheduler import why as reasons
+    from scheduler.admission import INHERITED
     from scheduler.attempts import AttemptError
     from scheduler.dead_letters import DeadLetter, DeadLetters, LetterFilter, Note, OpenedLetter
     from scheduler.engine import read_extended
@@ -83,6 +89,7 @@ else:
     overrides, pauses, known = _part("overrides"), _part("pauses"), _part("known")
     Operation, Pause = pauses.Operation, pauses.Pause
     read_extended, nearest = _part("engine").read_extended, _part("errors").nearest
+    INHERITED = _part("admission").INHERITED
     AttemptError = _part("attempts").AttemptError
     _letters, _poison = _part("dead_letters"), _part("poison")
     DeadLetter, DeadLetters = _letters.DeadLetter, _letters.DeadLetters
@@ -97,6 +104,7 @@ else:
     LimitStatus, TenantLimits = usage.LimitStatus, usage.TenantLimits
 
 __all__ = [
+    "INHERITED",
     "AttemptError",
     "Binding",
     "Cause",
@@ -134,6 +142,11 @@ __all__ = [
     "Promoted",
     "Published",
     "Reclaimed",
+    "Refusal",
+    "RefusalReason",
+    "Registration",
+    "Registry",
+    "RegistryError",
     "Replication",
     "Retention",
     "SchedulerError",

@@ -11,7 +11,18 @@ from weakref import WeakKeyDictionary
 
 from redis.exceptions import RedisError
 
-from ._engine import Clock, Engine, Keys, PoisonRule, Policy, PolicyStore, Replication, Retention, ServerClock
+from ._engine import (
+    Clock,
+    Engine,
+    Keys,
+    PoisonRule,
+    Policy,
+    PolicyStore,
+    Registry,
+    Replication,
+    Retention,
+    ServerClock,
+)
 from .endings import closing_poisoned
 from .multiplexed import Multiplexed, multiplexed
 from .queue_manager import QueueManager
@@ -57,6 +68,7 @@ class Bus:
             timeout_ms = int(settings.replication_timeout_s * 1000)
             self.engine.replication = Replication(settings.min_replicas, max(timeout_ms, 1))
         self.policies = PolicyStore(self.engine)
+        self.registry = Registry(self.engine)
         self.queue_manager = QueueManager(
             settings.environment, keys=self.keys, registry=settings.service_registry()
         )

@@ -14,14 +14,15 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 from redis.exceptions import RedisError
 
-from ._engine import Enqueued, NewAction, UnknownTierError
+from ._engine import INHERITED, Enqueued, NewAction
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
 from .callbacks import callback_for, listen, push
 from .context import current_context, earliest, tenant_or_current
 from .dead_letters import DeadLetters
 from .delivery_errors import NotReplicated
-from .errors import ActionTimeout, InvalidAction, QueueUnavailable, UnknownTier
+from .error_mapping import detail_from_exception
+from .errors import ActionError, ActionTimeout, InvalidAction, QueueUnavailable
 from .handle import (
     ActionHandle,
     expect_within,
@@ -35,6 +36,7 @@ from .ids import check_id
 from .inspector import Inspector
 from .middleware import ClientMiddleware
 from .operating import Operator
+from .refusals import error_of
 from .sending import Prepared, send
 from .settings import CommonAppSettings
 from .times import delay_seconds, due_ms, moment
@@ -60,7 +62,7 @@ class BaseRedisClient:
 
     async def send_action_async(self, action: DomainAction) -> None:
         """Send and go on; no response is stored. Raises InvalidAction, QueueUnavailable."""
-        await self._send([await self._prepared(action)])
+        await self._send_one(await self._prepared(action))
 
     async def enqueue_action(
         self,
@@ -86,6 +88,7 @@ class BaseRedisClient:
         whose behalf the current handler runs). `delay` (seconds) or `run_at` postpone it. `deadline`, a
         moment or seconds from now: nothing starts after it. `idempotency_key`: the same key of the same
         tenant is one action. `unique_key`: at most one alive. `callback`: the action type of the callback.
+        `tier`: default the tenant's own; a better one raises TierNotAllowed.
         """
         if isinstance(action, str):
             action = DomainAction(action_type=action, tenant_id=tenant_or_current(tenant_id), data=data)
@@ -109,14 +112,18 @@ class BaseRedisClient:
         prepared = await self._prepared(
             action, reply_to=reply_to, due_ms=due_ms(delay, run_at, self.bus.clock.now_ms)
         )
-        (enqueued,) = await self._send([prepared])
-        sent, domain, new = prepared
+        enqueued = await self._send_one(prepared)
+        sent, domain, _ = prepared
         if not enqueued.accepted:
             sent = sent.model_copy(update={"action_id": enqueued.existing_id})
-        return ActionHandle(self.bus, sent, domain, new.tier, accepted=enqueued.accepted)
+        return ActionHandle(self.bus, sent, domain, enqueued.tier, accepted=enqueued.accepted)
 
     async def enqueue_actions(self, actions: Sequence[DomainAction]) -> list[ActionHandle]:
-        """Put many actions in line, one round trip per domain."""
+        """Put many actions in line, one round trip per domain.
+
+        One that may not wait does not keep the others out: its handle has the reason in `refused` and raises
+        it when asked for a result.
+        """
         client_id = self.bus.replies.client_id
         prepared = [
             await self._prepared(action, reply_to="" if action.callback_action_type else client_id)
@@ -124,8 +131,8 @@ class BaseRedisClient:
         ]
         enqueued = await self._send(prepared)
         return [
-            ActionHandle(self.bus, sent, domain, new.tier, accepted=said.accepted)
-            for (sent, domain, new), said in zip(prepared, enqueued, strict=True)
+            ActionHandle(self.bus, sent, domain, said.tier, accepted=said.accepted, refused=error_of(said))
+            for (sent, domain, _), said in zip(prepared, enqueued, strict=True)
         ]
 
     # -- request and response ---------------------------------------------------------------------------
@@ -146,6 +153,8 @@ class BaseRedisClient:
             return await self._exchange(action, timeout)
         except (ActionTimeout, QueueUnavailable, NotReplicated):
             return None
+        except ActionError as error:  # refused for now: by a limit, a full backlog, a drain
+            return DomainActionResponse.failed(action, detail_from_exception(error))
 
     async def _exchange(self, action: DomainAction, timeout: float) -> DomainActionResponse:
         if action.callback_action_type is not None:
@@ -164,7 +173,7 @@ class BaseRedisClient:
         future = self.bus.replies.expect(domain, sent.action_id)
         try:
             await self.bus.replies.interrupt(domain)
-            (said,) = await self._send([prepared])
+            said = await self._send_one(prepared)
             if said.accepted:
                 raw = await expect_within(self.bus, domain, sent, future, remaining)
             else:  # its answer may have been announced to another client, or long ago
@@ -192,7 +201,7 @@ class BaseRedisClient:
         complete = self._with_callback(action, callback_event_name, callback_context)
         for name in ("callback_action_type", "callback_queue_name", "correlation_id", "origin_service"):
             setattr(action, name, getattr(complete, name))
-        await self._send([await self._prepared(action)])
+        await self._send_one(await self._prepared(action))
 
     async def send_callback(self, action: DomainAction, data: Any, *, success: bool = True) -> None:
         """From inside a handler: tell whoever sent `action` how it is going. Without a callback: nothing."""
@@ -233,16 +242,11 @@ class BaseRedisClient:
         return self.queue_manager.registry.domain_for(action.action_type, action.target_service)
 
     async def _prepared(self, action: DomainAction, **how: Any) -> Prepared:
-        """`_prepare` under the policy in force, which is read anew before a tier is refused."""
+        """`_prepare` under the policy in force: a domain nobody has served yet begins with it."""
         for each in self.middleware:
             action = await each.before_enqueue(action)
         await self.bus.refresh_policy()
-        try:
-            return self._prepare(action, **how)
-        except UnknownTier:
-            if not await self.bus.refresh_policy(now=True):
-                raise
-            return self._prepare(action, **how)
+        return self._prepare(action, **how)
 
     def _prepare(
         self, action: DomainAction, *, reply_to: str = "", due_ms: int = 0, waits: bool = False
@@ -251,20 +255,13 @@ class BaseRedisClient:
 
         `waits`: the sender waits for the response.
         """
-        action = self._in_context(action)
+        chosen, action = action.tenant_tier, self._in_context(action)
         domain = self._domain_of(action)
         action_id = action.action_id
         if not waits:
             action = self._with_known_queue(action, domain)
-        policy = self.bus.policy
-        tier = action.tenant_tier or policy.default_tier
-        try:
-            policy.tier(tier)
-        except UnknownTierError:
-            raise UnknownTier(tier, policy.names()) from None
+        tier = chosen or (INHERITED + action.tenant_tier if action.tenant_tier else "")
         update: dict[str, Any] = {}
-        if action.tenant_tier is None:
-            update["tenant_tier"] = tier
         if action.origin_service is None:
             update["origin_service"] = self.service_name
         if action.idempotency_key is not None:
@@ -292,6 +289,12 @@ class BaseRedisClient:
                 f"{action.tenant_id}:{action.unique_key}" if action.unique_key else "",
             ),
         )
+
+    async def _send_one(self, prepared: Prepared) -> Enqueued:
+        (said,) = await self._send([prepared])
+        if refused := error_of(said):
+            raise refused
+        return said
 
     async def _send(self, prepared: Sequence[Prepared]) -> list[Enqueued]:
         return await send(self.bus, prepared, self.middleware)

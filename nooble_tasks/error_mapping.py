@@ -20,6 +20,7 @@ from .errors import (
     RateLimited,
     shorten,
 )
+from .refusals import TenantDraining
 
 _MAX_MESSAGE = 2_000
 
@@ -86,5 +87,6 @@ _ACTION_ERRORS: dict[str, type[ActionError]] = {
         QueueUnavailable,
         WorkerDied,
         NotReplicated,
+        TenantDraining,
     )
 }

@@ -9,6 +9,7 @@
     │   ├── PayloadNotSerializable
     │   ├── UnknownTier
     │   ├── UnknownDomain
+    │   ├── TierNotAllowed        the tenant has no such tier (in refusals.py)
     │   ├── UnknownTenant         no trace of it (in lookup_errors.py)
     │   ├── UnknownLetter         no such dead letter (in delivery_errors.py)
     │   └── UnknownAction         refused at the worker: nothing handles that action type
@@ -20,6 +21,7 @@
     │   ├── ActionExpired
     │   ├── ActionCancelled
     │   ├── RateLimited
+    │   ├── TenantDraining        in refusals.py
     │   ├── WorkerDied            worker after worker died with it (in delivery_errors.py, as is the next)
     │   ├── NotReplicated         in line, but not confirmed by enough replicas
     │   └── QueueUnavailable
@@ -39,13 +41,10 @@
         ├── Reject
         └── Backpressure
 
-The docstring of a class is its message when none is given. `code` is stable and travels in `ErrorDetail`;
-`type` is the name of the class. What an error knows besides its message is in `details`, so it survives
-pickling and the bus alike.
+The docstring of a class is its message when none is given. `code` is stable and travels in `ErrorDetail`.
+What an error knows besides its message is in `details`, so it survives pickling and the bus alike.
 """
-
-# The names are the contract's; most of them say what happened and do not end in "Error".
-# ruff: noqa: N818
+# ruff: noqa: N818 - the names are the contract's; most of them say what happened
 
 from __future__ import annotations
 

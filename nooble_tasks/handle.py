@@ -11,7 +11,14 @@ from ._engine import State, Why, inspection
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
 from .error_mapping import detail_from_exception, error_from_detail
-from .errors import ActionCancelled, ActionTimeout, InvalidAction, InvalidResponse, QueueUnavailable
+from .errors import (
+    ActionCancelled,
+    ActionTimeout,
+    InvalidAction,
+    InvalidResponse,
+    NoobleError,
+    QueueUnavailable,
+)
 from .inspector import Inspector
 from .payload import PayloadLimits
 from .times import delay_seconds
@@ -20,10 +27,20 @@ DEFAULT_TIMEOUT_S = 30.0
 
 
 class ActionHandle:
-    """A sent action. `accepted` is False when it was already there and `action_id` names the earlier one."""
+    """A sent action. `accepted` is False when it was already there and `action_id` names the earlier one.
+
+    `tier` is the one it waits in. `refused`: of one sent together with others, why it is not in line.
+    """
 
     def __init__(
-        self, bus: Bus, action: DomainAction, domain: str, tier: str, *, accepted: bool = True
+        self,
+        bus: Bus,
+        action: DomainAction,
+        domain: str,
+        tier: str,
+        *,
+        accepted: bool = True,
+        refused: NoobleError | None = None,
     ) -> None:
         self._bus = bus
         self._domain = domain
@@ -32,6 +49,7 @@ class ActionHandle:
         self.action_id = action.action_id
         self.tier = tier
         self.accepted = accepted
+        self.refused = refused
 
     def __repr__(self) -> str:
         return f"<ActionHandle {self.action.action_type} {self.action_id}>"
@@ -46,7 +64,9 @@ class ActionHandle:
         return raise_for(await self.response(timeout)).data
 
     async def response(self, timeout: float = DEFAULT_TIMEOUT_S) -> DomainActionResponse:
-        """The whole response; raises ActionTimeout, QueueUnavailable."""
+        """The whole response; raises ActionTimeout, QueueUnavailable, or why it was refused."""
+        if self.refused is not None:
+            raise self.refused
         if self.action.callback_action_type is not None:
             raise InvalidAction(
                 f"{self.action.action_type} answers by callback; listen on {self.action.callback_queue_name}"

@@ -4,12 +4,14 @@ Imports nothing of ours; payloads are opaque bytes. Start reading at :mod:`sched
 ``scripts/claim.lua``; :mod:`scheduler.fairness` explains the decision in plain Python.
 """
 
+from .admission import Registration
 from .clock import Clock, ManualClock, ServerClock, SystemClock
 from .dry_run import DryRun, Occupied, TierEffect
 from .engine import Engine
 from .errors import (
     PolicyConflictError,
     PolicyError,
+    RegistryError,
     SchedulerError,
     ScriptError,
     TierInUseError,
@@ -29,11 +31,14 @@ from .model import (
     Override,
     Promoted,
     Reclaimed,
+    Refusal,
+    RefusalReason,
     Retention,
     State,
 )
 from .policy_diff import PolicyChange, PolicyDiff
 from .policy_store import PolicyStore, PolicyVersion, Published
+from .registry import Registry
 from .replication import Replication, UnconfirmedError
 from .tiers import Policy, TierPolicy
 
@@ -62,6 +67,11 @@ __all__ = [
     "Promoted",
     "Published",
     "Reclaimed",
+    "Refusal",
+    "RefusalReason",
+    "Registration",
+    "Registry",
+    "RegistryError",
     "Replication",
     "Retention",
     "SchedulerError",

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from . import scripts
+from . import scripts, shared_tenants
+from .admission import enqueue_args, read_enqueued, settings_json
 from .calendar import period_at
 from .clock import Clock
-from .errors import ScriptError
 from .finish_extra import extra_of
 from .holds import settle
 from .keys import Keys
@@ -91,7 +91,13 @@ class Engine:
         That is another where a newer one is at work there already: then nothing is written.
         """
         root, text = self.keys.root(domain), self._policy(domain).to_json()
-        version, replaced = await scripts.run(self.redis, scripts.load("publish"), root, [text])
+        settings = settings_json(self.policy, domain)
+        for tenants_known in (0, 1):
+            args = [text, settings, tenants_known]
+            version, replaced = await scripts.run(self.redis, scripts.load("publish"), root, args)
+            if version >= 0:
+                break
+            await shared_tenants.copy_into(self.redis, self.keys, domain)
         if replaced is not None:
             await settle(self.redis, root, self.keys.of("unsettled", domain), replaced, text)
         return int(version)
@@ -99,20 +105,24 @@ class Engine:
     async def enqueue(self, domain: str, actions: Sequence[NewAction]) -> list[Enqueued]:
         """Put actions in line: into their streams, or into ``scheduled`` when due later.
 
-        One round trip however many. The same ``action_id`` twice is one action. Raises
-        :class:`ScriptError` when a foreign key stands where a stream should be; the others are in line then.
-        With ``replication`` raises :class:`UnconfirmedError` when they are in line, but on too few replicas.
+        One round trip however many. The same ``action_id`` twice is one action. What may not wait is not
+        accepted and says why; the others are in line. Raises :class:`ScriptError` when a foreign key stands
+        where a stream should be; the others are in line then, too. With ``replication`` raises
+        :class:`UnconfirmedError` when they are in line, but on too few replicas.
         """
         script, root = scripts.load("enqueue"), self.keys.root(domain)
         now_ms = self.clock.now_ms()
         batches = list(_sized_batches(actions, lambda action: len(action.payload)))
         calls = [
-            (script, root, [now_ms, self.duplicate_window_ms, *_enqueue_args(batch, now_ms)])
+            (script, root, [now_ms, self.duplicate_window_ms, *enqueue_args(batch, now_ms)])
             for batch in batches
         ]
         replies, unsure = await run_confirmed(self._run, self.redis, calls, self.replication)
+        if b"nopolicy" in replies:  # nobody has served this domain yet
+            await self.publish_policy(domain)
+            return await self.enqueue(domain, actions)
         enqueued = [
-            _enqueued(action, said)
+            read_enqueued(action, said)
             for batch, reply in zip(batches, replies, strict=True)
             for action, said in zip(batch, reply, strict=True)
         ]
@@ -276,32 +286,6 @@ def read_claim(reply: list[Any], now_ms: int) -> Claim:
 def read_extended(reply: list[Any]) -> Extended:
     """The reply of the ``extend`` script as a value."""
     return Extended(reply[0] == 1, [action_id.decode() for action_id in reply[1:]])
-
-
-def _enqueue_args(batch: Sequence[NewAction], now_ms: int) -> Iterator[Any]:
-    for action in batch:
-        ready_ms = max(now_ms, action.due_ms)
-        yield f"{action.tenant_id}:{action.tier}"
-        yield action.action_id
-        yield (
-            f"v1 {action.action_id} {action.deadline_ms} {action.action_type} {ready_ms} "
-            f"{action.reply_to or '-'} {action.unique_key or '-'}"
-        )
-        yield action.payload
-        yield action.due_ms or ""
-        yield action.unique_key
-
-
-def _enqueued(action: NewAction, said: Any) -> Enqueued:
-    if said == 1:
-        return Enqueued(action.action_id, True)
-    if said == -1:
-        raise ScriptError(
-            "enqueue",
-            f"action {action.action_id} has no place: the key of tenant {action.tenant_id!r}, tier "
-            f"{action.tier!r} is not a stream; find out who wrote it, DEL or RENAME it, enqueue again",
-        )
-    return Enqueued(action.action_id, False, action.action_id if said == 0 else said.decode())
 
 
 def _finish_args(finish: Finish, now_ms: int, worker_id: str) -> tuple[Any, ...]:

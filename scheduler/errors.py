@@ -5,6 +5,7 @@ SchedulerError
 │   ├── PolicyConflictError  somebody else published meanwhile
 │   ├── TierInUseError       a policy without a tier that still has actions
 │   └── UnknownVersionError  a version the policy store does not have
+├── RegistryError            a command about tenants that cannot be: no such domain, no id, nobody's name
 ├── UnknownTierError         a tier the policy does not have
 ├── UnknownLimitError        a named limit the policy does not have
 ├── UnconfirmedError   in line, but on too few replicas (in replication.py)
@@ -59,6 +60,10 @@ class UnknownVersionError(PolicyError):
             has = f"did you mean {close}? It has {numbers[0]} to {numbers[-1]}"
         super().__init__(f"the policy store has no version {version}; {has}")
         self.version = version
+
+
+class RegistryError(SchedulerError):
+    """A command about tenants that cannot be carried out; nothing was written."""
 
 
 class UnknownTierError(SchedulerError):

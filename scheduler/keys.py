@@ -37,6 +37,7 @@ class KeySpec(NamedTuple):
 CATALOGUE: tuple[KeySpec, ...] = (
     KeySpec("policy", "policy", "string", "kept", "compiled policy as JSON; read by every claim"),
     KeySpec("unsettled", "unsettled", "string", "until the holds it caused are looked at", "the policy that was replaced, empty when there were several"),
+    KeySpec("registry", "registry", "hash", "kept, one field per registered tenant", "tenant → its tier, and `drain` while it takes no new work; `*` → what enqueue needs of the policy"),
     KeySpec("ready", "ready:<tier>", "zset", "while a tenant can start", "tenant → virtual start time"),
     KeySpec("waiting", "waiting", "hash", "while something waits", "tenant:tier → how many actions could start; such a tenant is in `ready` or `held`"),
     KeySpec("held", "held", "zset", "while a limit binds", "tenant:tier → time (ms) the limit frees; inf: no time known"),
@@ -75,6 +76,8 @@ CATALOGUE: tuple[KeySpec, ...] = (
 SHARED: tuple[KeySpec, ...] = (
     KeySpec("policies", "policies", "stream", "the last 100 versions", "published policies: text, by, why, at_ms; the entry's id is `<version>-0`"),
     KeySpec("domains", "domains", "set", "kept, one member per domain", "domains that were ever served"),
+    KeySpec("tenants", "tenants", "hash", "kept, one field per registered tenant", "tenant → tier, for domains to come"),
+    KeySpec("draining", "draining", "set", "until resumed", "tenants that take no new work, for domains to come"),
 )  # fmt: skip
 
 BY_NAME = {spec.name: spec for spec in CATALOGUE}

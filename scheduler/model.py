@@ -36,6 +36,7 @@ class Outcome(StrEnum):
 class NewAction(NamedTuple):
     """An action to enqueue.
 
+    ``tier``: the claimed one, empty for the tenant's own; after a ``~`` one that was inherited, not chosen.
     ``due_ms`` 0 means now; ``deadline_ms`` 0 means none (both epoch milliseconds). ``reply_to``: empty,
     nobody asked and no response is stored; ``*``, store it; a client id, store it and notify that client.
     ``unique_key``: at most one action with this key is alive in the domain.
@@ -52,16 +53,42 @@ class NewAction(NamedTuple):
     unique_key: str = ""
 
 
+class RefusalReason(StrEnum):
+    """Why an action may not wait."""
+
+    TIER = "tier"
+    UNKNOWN_TIER = "unknown_tier"
+    DRAINING = "draining"
+
+
+class Refusal(NamedTuple):
+    """Why nothing was written of an action. ``tier``: the one it claims, or would have had.
+
+    ``allowed_tier``: the best it may claim; ``registered``: whether that is its registration or the default
+    tier. ``known``: the tiers there are, best first.
+    """
+
+    reason: RefusalReason
+    tenant_id: str
+    tier: str
+    allowed_tier: str = ""
+    registered: bool = False
+    known: tuple[str, ...] = ()
+
+
 class Enqueued(NamedTuple):
     """What became of one :class:`NewAction`.
 
-    ``accepted`` is False when the same ``action_id`` was already there (``existing_id`` is that id) or an
-    alive action holds the same unique key (``existing_id`` is the holder's).
+    ``accepted`` is False when the same ``action_id`` was already there (``existing_id`` is that id), when an
+    alive action holds the same unique key (``existing_id`` is the holder's), or when it was refused
+    (``refusal`` says why). ``tier``: the one it waits in; of an action that has ended, the one claimed.
     """
 
     action_id: str
     accepted: bool
     existing_id: str = ""
+    tier: str = ""
+    refusal: Refusal | None = None
 
 
 class Claimed(NamedTuple):

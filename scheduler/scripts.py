@@ -35,7 +35,7 @@ LOOKS = ("why", "place", "outcomes", "limits", "heads", "letters", "weigh")
 ON_LETTERS = ("redrive", "discard", "prune")
 """What happens to dead letters."""
 
-OPERATIONS = ("override", "pause", "resume", "rehold")
+OPERATIONS = ("override", "pause", "resume", "rehold", "register")
 """What operators and the policy store do."""
 
 

@@ -81,12 +81,14 @@ class TierPolicy(BaseModel):
 
 class Policy(BaseModel):
     """All tiers. ``time_zone`` is where calendar quotas reset; ``domains`` has limits of whole domains,
-    ``limits`` those that several action types share.
+    ``limits`` those that several action types share. ``unregistered``: a tenant nobody registered gets the
+    ``default`` tier, or the one it has ``claimed``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     default_tier: str
+    unregistered: Literal["default", "claimed"] = "claimed"
     time_zone: str = "UTC"
     tiers: dict[str, TierPolicy] = Field(min_length=1, max_length=MAX_TIERS)
     domains: dict[str, Rates] = Field(default_factory=dict)

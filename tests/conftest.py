@@ -37,7 +37,9 @@ for _name in list(os.environ):
 
 KEPT_KEYS = (
     "nooble::*",
+    "nooble:*:operations",
     "nooble:*:policy",
+    "nooble:*:registry",
     "nooble:*:fairness",
     "nooble:*:counters",
     "nooble:*:events",
@@ -70,6 +72,17 @@ def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     """Nothing of a test lands in the developer's own folders; processes started by tests inherit this."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tenants_may_claim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests' tenants have the tier that a test says, registered or not; the rest is as shipped."""
+    shipped = (Path(__file__).parents[1] / "config" / "tiers.toml").read_text(encoding="utf-8")
+    trusting = tmp_path_factory.mktemp("policy") / "tiers.toml"
+    trusting.write_text(shipped.replace('unregistered = "default"', 'unregistered = "claimed"'))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NOOBLE_TIERS_FILE", str(trusting))
         yield
 
 

@@ -48,6 +48,8 @@ async def run_demo(
             watch, ledger = Watch(client.bus.engine), Ledger()
             await system.ready(watch.engine, DOMAINS)
             plans = library_plan(texts, seconds) if path is None else folder_plan(texts, seconds)
+            tiers = {plan.tenant_id: plan.tier for plan in plans}
+            await client.bus.registry.register_many(tiers, by="demo", why="the demo's tenants")
             report = await _Run(client, system, plans, ledger, watch, seconds, quiet).report(began)
         finished(report)
         if keep:

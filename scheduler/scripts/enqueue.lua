@@ -1,15 +1,33 @@
--- enqueue: duplicate? else into its stream (or scheduled), tenant marked ready, a sleeping worker woken.
+-- enqueue: duplicate? refused? else into its stream (or scheduled), tenant marked ready, a sleeping worker woken.
 --
 -- @keys actions done unique_holders scheduled delayed counters
 -- @argv now_ms:int duplicate_window_ms:int actions:rest
---       actions: (stream, id, head, data, due_ms, unique_key)*, '' for no due time or unique key
+--       actions: (tenant:tier, id, head, data, due_ms, unique_key)*, '' for no tier, due time or unique key
+-- @include tier_of
 -- @include waiting
 -- @include wake
--- REPLY: per action 1 (accepted), 0 (this id is already known), -1 (the stream's key holds something else)
---        or the id that holds its unique key
+-- REPLY: per action 1 (accepted in the tier it claims), '+<tier>' (accepted in that one), 0 (this id is already
+--        known), '=<id> <tier>' (that alive action is in its way), -1 (the stream's key holds something else),
+--        '!<reason> …' (refused, nothing written of it: see scheduler/admission.py); or 'nopolicy'
 
-local ids = {}
-for i = actions_at + 1, #ARGV, 6 do ids[#ids + 1] = ARGV[i] end
+local SIZE = 6
+local ids, tenants, place_of = {}, {}, {}
+for i = actions_at, #ARGV, SIZE do
+  ids[#ids + 1] = ARGV[i + 1]
+  local claim = ARGV[i]
+  if not place_of[claim] then
+    local tenant, claimed = string.match(claim, '^([^:]*):(.*)$')
+    place_of[claim] = {tenant, claimed}
+    tenants[#tenants + 1] = tenant
+  end
+end
+if not read_registry(tenants) then return 'nopolicy' end
+for claim, place in pairs(place_of) do
+  local tier, refused = tier_of(place[1], place[2])
+  local stream = tier and place[1] .. ':' .. tier
+  place_of[claim] = {stream, refused or (stream == claim and 1 or '+' .. tier)}
+end
+
 local alive = redis.call('HMGET', actions_key, unpack(ids))
 local period = math.floor(now_ms / duplicate_window_ms)
 local ended = redis.call('HMGET', done_prefix .. period, unpack(ids))
@@ -39,25 +57,33 @@ local function place(stream, id, head, data, due_ms)
   return stream .. ' -'
 end
 
-local function admit(n, stream, id, head, data, due_ms, unique_key)
-  if alive[n] or ended[n] or ended_before[n] or in_call[id] then return 0 end
+local function in_the_way(id, at)
+  return '=' .. id .. ' ' .. string.match(at, ':(%S+)')
+end
+
+local function admit(n, claim, id, head, data, due_ms, unique_key)
+  if alive[n] or in_call[id] then return in_the_way(id, alive[n] or in_call[id]) end
+  if ended[n] or ended_before[n] then return 0 end
   if unique_key ~= '' then
     local holder = redis.call('HGET', unique_holders_key, unique_key)
     -- A holder that is not alive lost its entry to somebody else's XDEL: it blocks nobody.
-    if holder and (in_call[holder] or redis.call('HEXISTS', actions_key, holder) == 1) then return holder end
+    local at = holder and (in_call[holder] or redis.call('HGET', actions_key, holder))
+    if at then return in_the_way(holder, at) end
   end
+  local stream, said = place_of[claim][1], place_of[claim][2]
+  if not stream then return said end
   local placed = place(stream, id, head, data, tonumber(due_ms))
   if not placed then return -1 end
   if unique_key ~= '' then redis.call('HSET', unique_holders_key, unique_key, id) end
-  in_call[id] = true
+  in_call[id] = placed
   places[#places + 1] = id
   places[#places + 1] = placed
   per_stream[stream] = (per_stream[stream] or 0) + 1
-  return 1
+  return said
 end
 
 for n = 1, #ids do
-  local at = actions_at + (n - 1) * 6
+  local at = actions_at + (n - 1) * SIZE
   reply[n] = admit(n, ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5])
 end
 if #places == 0 then return reply end

@@ -1,9 +1,12 @@
 -- publish: put a compiled policy to work in one domain, unless a newer version is at work there.
 --
--- @keys policy unsettled ready tags fairness
--- @argv policy_json:str
+-- @keys policy registry unsettled ready tags fairness
+-- @argv policy_json:str settings_json:str tenants_known:int
+--       settings: what enqueue needs of the policy; tenants_known: 1 once the tenants registered for all domains
+--       were copied into this one
 -- @include wake
--- REPLY: {the version at work now, the policy it replaced}
+-- REPLY: {the version at work now, the policy it replaced}, or {-1}: this domain is new, copy its tenants and call
+--        again (nothing written)
 --        The second until `settle`: holds that it caused may have to end. Empty when there were several, nil when
 --        nothing is to be done.
 
@@ -23,7 +26,13 @@ local wanted = cjson.decode(policy_json)
 local present_json = redis.call('GET', policy_key)
 local present = present_json and cjson.decode(present_json)
 local version = present and present.version or 0
-if version > wanted.version then return {version, false} end
+local settings = redis.call('HGET', registry_key, '*')
+if not settings and tenants_known == 0 then return {-1, false} end
+if version > wanted.version then
+  if not settings then redis.call('HSET', registry_key, '*', settings_json) end
+  return {version, false}
+end
+if settings ~= settings_json then redis.call('HSET', registry_key, '*', settings_json) end
 if present_json ~= policy_json then
   redis.call('SET', policy_key, policy_json)
   if present then

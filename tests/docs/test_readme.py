@@ -34,7 +34,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A user's environment: their own state folder, the commands on PATH."""
-    return os.environ | {
+    inherited = {name: value for name, value in os.environ.items() if name != "NOOBLE_TIERS_FILE"}
+    return inherited | {
         "PATH": f"{COMMANDS}{os.pathsep}{os.environ['PATH']}",
         "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state")),
     }

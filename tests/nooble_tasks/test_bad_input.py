@@ -79,7 +79,7 @@ async def test_a_malformed_action_type(redis: Redis, client: BaseRedisClient, ac
 async def test_an_unknown_tier_names_the_known_ones(redis: Redis, client: BaseRedisClient) -> None:
     with pytest.raises(UnknownTier, match="did you mean 'enterprise'"):
         await client.send_action_async(action(tenant_tier="enterprize"))
-    assert await redis.dbsize() == 0
+    assert not await redis.exists("nooble:probe:actions", "nooble:probe:counters")
 
 
 async def test_an_unknown_domain_in_a_strict_registry(redis: Redis) -> None:

@@ -120,6 +120,9 @@ async def test_without_the_replica_it_is_in_line_and_not_confirmed_until_sent_ag
 
 async def test_a_replica_that_answers_late_is_waited_for(pair: Pair) -> None:
     frozen = (await pair.replica.info("server"))["process_id"]
+    await pair.client.bus.engine.publish_policy(
+        "probe"
+    )  # the first enqueue of a domain would wait for that, too
     os.kill(frozen, signal.SIGSTOP)
     try:
         sending = asyncio.create_task(pair.client.enqueue_action(action()))

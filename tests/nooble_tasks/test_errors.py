@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nooble_tasks import delivery_errors, errors, lookup_errors, signals
+from nooble_tasks import delivery_errors, errors, lookup_errors, refusals, signals
 from nooble_tasks.error_detail import ErrorDetail
 from nooble_tasks.error_mapping import detail_from_exception, error_from_detail
 from nooble_tasks.errors import (
@@ -31,7 +31,13 @@ from nooble_tasks.lookup_errors import ActionNotFound, UnknownTenant
 from nooble_tasks.signals import Backpressure, Reject, Retry, Snooze
 from nooble_tasks.times import aware, delay_seconds
 
-SHOWN = {errors.__name__, signals.__name__, lookup_errors.__name__, delivery_errors.__name__}
+SHOWN = {
+    errors.__name__,
+    signals.__name__,
+    lookup_errors.__name__,
+    delivery_errors.__name__,
+    refusals.__name__,
+}
 
 
 def tree(cls: type[NoobleError] = NoobleError) -> Iterator[type[NoobleError]]:

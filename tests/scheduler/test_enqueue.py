@@ -13,7 +13,7 @@ from tests.scheduler.world import DAY, MINUTE, NOW, World, changes, new, some
 async def test_accepted(world: World) -> None:
     before = await world.snapshot()
     [said] = await world.enqueue(new("x1", deadline_ms=NOW + 5, reply_to="c1"))
-    assert said == ("x1", True, "")
+    assert said == ("x1", True, "", "enterprise", None)
     assert changes(before, await world.snapshot()) == {
         "actions": {"x1": "acme:enterprise @"},
         "counters": {"enterprise:enqueued": "1"},
@@ -49,7 +49,7 @@ async def test_duplicate_of_an_alive_action(world: World, place: str) -> None:
         if place == "returned":
             await world.engine.release(world.domain, "w1", claimed)
     before = await world.snapshot()
-    assert await world.enqueue(new("x1", tenant="other")) == [("x1", False, "x1")]
+    assert await world.enqueue(new("x1", tenant="other")) == [("x1", False, "x1", "enterprise", None)]
     assert await world.snapshot() == before
 
 
@@ -57,9 +57,9 @@ async def test_duplicate_of_a_finished_action_within_the_window(world: World) ->
     await world.enqueue(new("x1"))
     await world.finish(*(await world.claim()).actions)
     world.clock.advance(world.engine.duplicate_window_ms)
-    assert await world.enqueue(new("x1")) == [("x1", False, "x1")]
+    assert await world.enqueue(new("x1")) == [("x1", False, "x1", "enterprise", None)]
     world.clock.advance(world.engine.duplicate_window_ms)
-    assert await world.enqueue(new("x1")) == [("x1", True, "")]
+    assert await world.enqueue(new("x1")) == [("x1", True, "", "enterprise", None)]
 
 
 async def test_same_id_twice_in_a_call(world: World) -> None:
@@ -72,17 +72,21 @@ async def test_unique_key_has_one_alive_holder(world: World) -> None:
     said = await world.enqueue(
         new("x1", unique_key="u"), new("x2", unique_key="u"), new("x3", unique_key="v")
     )
-    assert said == [("x1", True, ""), ("x2", False, "x1"), ("x3", True, "")]
+    assert said == [
+        ("x1", True, "", "enterprise", None),
+        ("x2", False, "x1", "enterprise", None),
+        ("x3", True, "", "enterprise", None),
+    ]
     assert (await world.snapshot())["unique_holders"] == {"u": "x1", "v": "x3"}
-    assert await world.enqueue(new("x4", unique_key="u")) == [("x4", False, "x1")]
+    assert await world.enqueue(new("x4", unique_key="u")) == [("x4", False, "x1", "enterprise", None)]
     await world.finish(*(await world.claim()).actions, outcome=Outcome.DEAD)
-    assert await world.enqueue(new("x5", unique_key="u")) == [("x5", True, "")]
+    assert await world.enqueue(new("x5", unique_key="u")) == [("x5", True, "", "enterprise", None)]
 
 
 async def test_unique_key_of_an_action_that_was_lost_from_outside_blocks_nobody(world: World) -> None:
     await world.enqueue(new("x1", unique_key="u"))
     await world.redis.hdel(world.key("actions"), "x1")
-    assert await world.enqueue(new("x2", unique_key="u")) == [("x2", True, "")]
+    assert await world.enqueue(new("x2", unique_key="u")) == [("x2", True, "", "enterprise", None)]
 
 
 async def test_delayed(world: World) -> None:
@@ -158,7 +162,7 @@ async def test_a_foreign_key_under_the_streams_name(world: World) -> None:
     assert "unique_holders" not in picture
     assert await world.claim_ids() == ["x1", "x3"]
     await world.redis.delete(world.stream("bad"))
-    assert await world.enqueue(new("x2", tenant="bad")) == [("x2", True, "")]
+    assert await world.enqueue(new("x2", tenant="bad")) == [("x2", True, "", "enterprise", None)]
 
 
 async def test_on_a_cluster_the_domain_is_a_hash_tag(redis: Redis) -> None:

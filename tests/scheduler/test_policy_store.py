@@ -289,6 +289,7 @@ async def test_on_a_cluster_shared_keys_have_no_tag(redis: Redis) -> None:
         "nooble::domains",
         "nooble:{probe}:policy",
         "nooble:{probe}:operations",
+        "nooble:{probe}:registry",
     }
 
 

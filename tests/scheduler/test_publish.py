@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from scheduler import Policy
+from scheduler.admission import settings_json
 from tests.scheduler.world import World, changes, new, some
 
 OTHER = 'default_tier = "free"\n[tiers.free]\npriority = 1\n'
@@ -17,7 +18,10 @@ OTHER = 'default_tier = "free"\n[tiers.free]\npriority = 1\n'
 async def test_it_is_at_work(redis: Redis) -> None:
     world = World(redis)
     assert await world.engine.publish_policy(world.domain) == 0
-    assert await world.snapshot() == {"policy": world.policy.compile(world.domain).to_json()}
+    assert await world.snapshot() == {
+        "policy": world.policy.compile(world.domain).to_json(),
+        "registry": {"*": settings_json(world.policy, world.domain)},
+    }
 
 
 async def test_a_newer_one_replaces_it_and_wakes_a_worker(world: World) -> None:
@@ -27,7 +31,8 @@ async def test_a_newer_one_replaces_it_and_wakes_a_worker(world: World) -> None:
     assert await world.engine.publish_policy(world.domain) == 3
     changed = changes(before, await world.snapshot())
     assert json.loads(changed.pop("policy"))["version"] == 3
-    assert changed == {"sleepers": None, "mailbox:w1": ["wake"]}
+    settings = {"*": settings_json(Policy.parse(OTHER), world.domain)}
+    assert changed == {"sleepers": None, "mailbox:w1": ["wake"], "registry": settings}
     assert (await world.claim()).policy_version == 3
 
 

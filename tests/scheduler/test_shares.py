@@ -42,5 +42,4 @@ async def test_promised_and_given(world: World) -> None:
 
 async def test_before_any_worker_there_is_nothing(redis: Redis) -> None:
     world = World(redis)
-    await world.enqueue(*some(2))
     assert await tier_standings(world.engine, world.domain) == []

@@ -1,0 +1,143 @@
+"""Whether a new action may wait, and in which tier: the rules of ``enqueue`` in plain Python.
+
+``scripts/enqueue.lua`` decides the same in one atomic step; what it needs of the policy it reads from the
+domain's ``registry``, field ``*`` (:func:`settings_json`), written by ``publish`` together with the policy.
+
+**The tier of a tenant is what its registration says**, not what a sender claims. A claimed tier that is
+better is refused, an equal or lower one is kept, and who claims none gets the registered one. An inherited
+claim (an action that a handler sends on, in the tier it was started in) is never refused but cut down to what
+is registered: a tenant that was moved meanwhile must not see its running work fail. An unregistered tenant
+counts as registered for the default tier; under ``unregistered = "claimed"`` its claims are believed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from .errors import ScriptError
+from .model import Enqueued, NewAction, Refusal, RefusalReason
+from .tiers import Policy
+
+INHERITED = "~"
+"""Before a claimed tier: inherited, not chosen."""
+
+
+class Registration(NamedTuple):
+    """What is known of a tenant: its tier (None: not registered), and whether it takes no new work."""
+
+    tier: str | None
+    draining: bool = False
+
+    def wire(self) -> str:
+        """As the ``registry`` holds it: ``free``, ``free drain``, ``- drain``."""
+        return f"{self.tier or '-'}{' drain' if self.draining else ''}"
+
+    @classmethod
+    def read(cls, text: str) -> Registration:
+        """The opposite of ``wire``."""
+        tier, _, drain = text.partition(" ")
+        return cls(None if tier == "-" else tier, drain == "drain")
+
+
+NOBODY = Registration(None)
+
+
+class Admission(NamedTuple):
+    """What ``enqueue`` goes by in one domain: ``order`` is the tiers, best first."""
+
+    order: tuple[str, ...]
+    default: str
+    unregistered: str = "claimed"
+
+    def tier_of(self, tenant_id: str, registration: Registration, claimed: str) -> str | Refusal:
+        """The tier that an action waits in, or why it may not."""
+        inherited, claimed = claimed.startswith(INHERITED), claimed.removeprefix(INHERITED)
+        known = registration.tier in self.order
+        entitled = registration.tier if known and registration.tier else self.default
+        believed = not known and self.unregistered == "claimed"
+        if claimed and claimed not in self.order and not inherited:
+            return Refusal(RefusalReason.UNKNOWN_TIER, tenant_id, claimed, known=self.order)
+        if registration.draining:
+            return Refusal(RefusalReason.DRAINING, tenant_id, claimed or entitled)
+        if claimed not in self.order:
+            return entitled
+        if believed or self.order.index(claimed) >= self.order.index(entitled):
+            return claimed
+        if inherited:
+            return entitled
+        return Refusal(
+            RefusalReason.TIER, tenant_id, claimed, allowed_tier=entitled, registered=known, known=self.order
+        )
+
+
+def settings_json(policy: Policy, domain: str) -> str:
+    """What ``enqueue`` needs of the policy, compact; read by every call."""
+    settings: dict[str, Any] = {"order": policy.names(), "default": policy.default_tier}
+    if policy.unregistered == "default":
+        settings["strict"] = True
+    return json.dumps(settings, separators=(",", ":"))
+
+
+def admission_of(policy: Policy) -> Admission:
+    """The same for the oracle."""
+    return Admission(tuple(policy.names()), policy.default_tier, policy.unregistered)
+
+
+def enqueue_args(batch: Sequence[NewAction], now_ms: int) -> Iterator[Any]:
+    """Actions as the ``enqueue`` script takes them."""
+    for action in batch:
+        ready_ms = max(now_ms, action.due_ms)
+        yield f"{action.tenant_id}:{action.tier}"
+        yield action.action_id
+        yield (
+            f"v1 {action.action_id} {action.deadline_ms} {action.action_type} {ready_ms} "
+            f"{action.reply_to or '-'} {action.unique_key or '-'}"
+        )
+        yield action.payload
+        yield action.due_ms or ""
+        yield action.unique_key
+
+
+def read_enqueued(action: NewAction, said: Any) -> Enqueued:
+    """What the script says of one action."""
+    claimed = action.tier.removeprefix(INHERITED)
+    if said == 1:
+        return Enqueued(action.action_id, True, tier=action.tier)
+    if said == 0:
+        return Enqueued(action.action_id, False, action.action_id, claimed)
+    if said == -1:
+        raise ScriptError(
+            "enqueue",
+            f"action {action.action_id} has no place: the key of tenant {action.tenant_id!r}, tier "
+            f"{claimed!r} is not a stream; find out who wrote it, DEL or RENAME it, enqueue again",
+        )
+    kind, text = said[:1], said[1:].decode()
+    if kind == b"+":
+        return Enqueued(action.action_id, True, tier=text)
+    if kind == b"=":
+        existing_id, tier = text.split(" ")
+        return Enqueued(action.action_id, False, existing_id, tier)
+    return Enqueued(action.action_id, False, tier=claimed, refusal=_refusal(action.tenant_id, claimed, text))
+
+
+def _refusal(tenant_id: str, claimed: str, text: str) -> Refusal:
+    reason, *words = text.split(" ")
+    return _READ[reason](tenant_id, claimed, words)
+
+
+_READ: Mapping[str, Callable[[str, str, Sequence[str]], Refusal]] = {
+    "tier": lambda tenant, claimed, words: Refusal(
+        RefusalReason.TIER,
+        tenant,
+        claimed,
+        allowed_tier=words[0],
+        registered=words[1] == "1",
+        known=tuple(words[2:]),
+    ),
+    "unknown": lambda tenant, claimed, words: Refusal(
+        RefusalReason.UNKNOWN_TIER, tenant, claimed, known=tuple(words)
+    ),
+    "drain": lambda tenant, _, words: Refusal(RefusalReason.DRAINING, tenant, words[0]),
+}
