@@ -15,8 +15,11 @@ from typing import NamedTuple
 from .engine import Engine
 
 _LOOKED_AT = 500
-_HEARTBEATS = 1.2
-"""How many heartbeats must be missing; the last part of one is for its way through the network."""
+_HEARTBEATS = 1.8
+"""How many must have been missed: the second one nearly, for a first one that is slow on a busy machine."""
+
+_WATCHED_FROM = 2 / 3
+"""How much of a lease may be left when watching begins: what a busy worker has left before each heartbeat."""
 
 
 class DeadWorker(NamedTuple):
@@ -29,7 +32,7 @@ class DeadWorker(NamedTuple):
 class Vigil:
     """Watches the workers of one domain whose leases are old.
 
-    Watching begins half a lease before its end, so that one that dies is known to be dead soon after.
+    Watching begins when a heartbeat is due, so that one that dies is known to be dead soon after its lease.
     ``steady_s`` is a clock that never jumps.
     """
 
@@ -47,7 +50,12 @@ class Vigil:
         """Those that are dead now; ``look_again_in_s``: when the next may be, None when none is suspected."""
         now_ms, now_s = self._engine.clock.now_ms(), self._steady_s()
         old = await self._engine.redis.zrangebyscore(
-            self._key, "-inf", now_ms + self._engine.lease_ms // 2, 0, _LOOKED_AT, withscores=True
+            self._key,
+            "-inf",
+            now_ms + int(self._engine.lease_ms * _WATCHED_FROM),
+            0,
+            _LOOKED_AT,
+            withscores=True,
         )
         unmoved: dict[str, tuple[int, float]] = {}
         found, again = [], []

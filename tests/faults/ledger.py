@@ -23,6 +23,8 @@ from tests.faults.workshop import DOMAIN, POLICY, RUNS
 PATIENCE_S = 120.0
 _AT_ONCE = 200
 _LOOK_EVERY_S = 0.05
+AGAIN = ("retry", "snoozed")
+"""Outcomes of an attempt after which the action lives on."""
 
 
 class Ledger:
@@ -35,6 +37,7 @@ class Ledger:
         self.unsure: list[str] = []
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.starts: list[tuple[int, str, str]] = []
+        self._ended: set[str] = set()
         self._last_event = "0-0"
 
     @classmethod
@@ -73,8 +76,8 @@ class Ledger:
             except QueueUnavailable:
                 self.unsure += ids
 
-    async def ended(self) -> int:
-        """How many of the accepted actions have an outcome for good; reads what is new in the events."""
+    async def follow(self) -> None:
+        """Read what is new in the event stream. It is bounded: who does not follow misses something."""
         while True:
             events, last = await inspection.recent_events(
                 self.client.bus.engine, DOMAIN, self._last_event, count=500
@@ -83,13 +86,18 @@ class Ledger:
                 if isinstance(event, inspection.OutcomeEvent):
                     self._note(event)
             if last == self._last_event:
-                break
+                return
             self._last_event = last
-        ids = {action_id for action_id, outcome in self.outcomes if outcome not in ("retry", "snoozed")}
-        return len(ids & set(self.accepted))
+
+    async def ended(self) -> int:
+        """How many of the accepted actions have an outcome for good."""
+        await self.follow()
+        return len(self._ended) - len(self._ended.intersection(self.unsure))
 
     def _note(self, event: inspection.OutcomeEvent) -> None:
         self.outcomes[event.action_id, event.outcome] += 1
+        if event.outcome not in AGAIN:
+            self._ended.add(event.action_id)
         if event.claimed_ms:
             self.starts.append((event.claimed_ms, event.tenant_id, event.tier))
 
@@ -109,8 +117,7 @@ class Ledger:
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _complaint(self, ended: int, wanted: int) -> str:
-        terminal = {action_id for action_id, outcome in self.outcomes if outcome not in ("retry", "snoozed")}
-        missing = [action_id for action_id in self.accepted if action_id not in terminal][:3]
+        missing = [action_id for action_id in self.accepted if action_id not in self._ended][:3]
         states = [await inspection.state_of(self.client.bus.engine, DOMAIN, each) for each in missing]
         keys = sorted(key.decode() for key in await self.redis.keys("*") if b":resp:" not in key)[:60]
         return f"{ended} of {wanted} ended; e.g. {list(zip(missing, states, strict=True))}; keys: {keys}"
@@ -130,7 +137,7 @@ class Ledger:
         """Exactly one accepted outcome for good of every action, and of nothing else."""
         terminal = Counter[str]()
         for (action_id, outcome), times in self.outcomes.items():
-            if outcome not in ("retry", "snoozed"):
+            if outcome not in AGAIN:
                 terminal[action_id] += times
                 assert outcome == "completed" or not completed_only, f"{action_id} is {outcome}"
         twice = [action_id for action_id, times in terminal.items() if times > 1]

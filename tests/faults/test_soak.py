@@ -148,6 +148,8 @@ async def under_fire(soak: Soak) -> None:
         await soak.ledger.send(soak.chance.randint(1, 60), takes_s=soak.chance.choice([0, 0.002, 0.02]))
         await soak.ledger.send(5, tier="narrow")
         await soak.chance.choice(soak.faults())()
+        with contextlib.suppress(RedisError, OSError):
+            await soak.ledger.follow()
         if before is None and passed > LASTS_S * WARM_UP:
             before = await at_rest(soak)
     after = await at_rest(soak)

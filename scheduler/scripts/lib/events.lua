@@ -1,10 +1,11 @@
 -- @keys events
 
-local EVENTS_KEPT = 20000 -- script calls, not actions
+local CALLS_KEPT = 20000 -- entries: one per script call
+local LINES_KEPT = 40000 -- about so many lines, some megabytes, where calls have many to tell
 
 -- One entry for all that this call has to tell: lines of `outcome …` or `hold …`.
 local function tell(lines)
-  if #lines > 0 then
-    redis.call('XADD', events_key, 'MAXLEN', '~', EVENTS_KEPT, '*', 'lines', table.concat(lines, '\n'))
-  end
+  if #lines == 0 then return end
+  local kept = math.max(math.min(CALLS_KEPT, math.floor(LINES_KEPT / #lines)), 100)
+  redis.call('XADD', events_key, 'MAXLEN', '~', kept, '*', 'lines', table.concat(lines, '\n'))
 end
