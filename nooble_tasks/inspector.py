@@ -60,13 +60,17 @@ class Inspector:
     async def limits(self, tenant_id: str, domain: str, *, tier: str | None = None) -> TenantLimits:
         """How every limit of a tenant in `domain` stands: used, remaining, when there is more.
 
-        `tier` is the tenant's tier there, without it the default tier. Times are epoch milliseconds. A tenant
+        Without `tier` it is the registered one, else the default tier. Times are epoch milliseconds. A tenant
         never seen has used nothing. Raises UnknownTier. `rate_limit_headers` makes HTTP fields of it.
         """
         check_tenant_id(tenant_id)
         check_domain(domain)
-        tier = check_id("tier", tier) if tier is not None else self._bus.policy.default_tier
+        if tier is not None:
+            check_id("tier", tier)
         async with self._asking():
+            if tier is None:
+                registration = await self._bus.registry.get(tenant_id, domain)
+                tier = (registration and registration.tier) or self._bus.policy.default_tier
             return await usage.tenant_limits(self._bus.engine, domain, tenant_id, tier)
 
     async def limits_in_use(self, tenant_id: str, domain: str) -> list[TenantLimits]:

@@ -12,6 +12,7 @@ from ._engine import (
     Operation,
     Override,
     Pause,
+    Registration,
     ScriptError,
     TenantLimits,
     UnknownTierError,
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
 
 
 class TenantStanding(NamedTuple):
-    """A tenant in one domain: how its limits stand per tier in use, and what operators have set for it."""
+    """A tenant in one domain: its limits per tier in use, what operators have set for it, its own tier."""
 
     domain: str
     tiers: list[TenantLimits]
     override: Override | None
+    registration: Registration | None = None
 
 
 class Operator:
@@ -111,6 +113,48 @@ class Operator:
             await overrides.resume_tenant(self._engine, where, tenant_id, by=by, why=why)
             return where
 
+    # -- the registry: which tier a tenant is on --------------------------------------------------------
+
+    async def register_tenant(
+        self, tenant_id: str, tier: str, *, by: str, why: str = "", domains: Sequence[str] = ()
+    ) -> list[str]:
+        """Put a tenant on a tier, from its next enqueue on; what waits stays in its line.
+
+        Without `domains` it holds for those to come, too.
+        """
+        check_tenant_id(tenant_id)
+        check_id("tier", tier)
+        async with self._asking():
+            where = await self._served(domains)
+            await self._bus.registry.register(tenant_id, tier, by=by, why=why, domains=domains)
+            return where
+
+    async def unregister_tenant(
+        self, tenant_id: str, *, by: str, why: str = "", domains: Sequence[str] = ()
+    ) -> bool:
+        """Forget a tenant's tier; False when it had none."""
+        async with self._asking():
+            await self._where(domains, tenant_id)
+            return await self._bus.registry.unregister(tenant_id, by=by, why=why, domains=domains)
+
+    async def drain_tenant(
+        self, tenant_id: str, *, by: str, why: str = "", domains: Sequence[str] = ()
+    ) -> None:
+        """Refuse new actions of a tenant; what waits is run."""
+        async with self._asking():
+            await self._where(domains, tenant_id)
+            await self._bus.registry.drain(tenant_id, by=by, why=why, domains=domains)
+
+    async def undrain_tenant(
+        self, tenant_id: str, *, by: str, why: str = "", domains: Sequence[str] = ()
+    ) -> bool:
+        """Take new actions of a tenant again; False when it was not draining."""
+        async with self._asking():
+            await self._where(domains, tenant_id)
+            return await self._bus.registry.resume(tenant_id, by=by, why=why, domains=domains)
+
+    # -- pauses -----------------------------------------------------------------------------------------
+
     async def pause(self, what: str, *, by: str, why: str = "", domains: Sequence[str] = ()) -> list[str]:
         """Pause `"tier:<tier>"`, `"type:<action type>"` or `"domain"`; returns where it was not yet."""
         async with self._asking():
@@ -119,7 +163,10 @@ class Operator:
             return [each for each in where if await pause(self._engine, [each], what, by=by, why=why)]
 
     async def resume(self, what: str, *, by: str, why: str = "", domains: Sequence[str] = ()) -> list[str]:
-        """The opposite; returns the domains where it was paused."""
+        """The opposite; returns the domains where it was stopped, by `pause` or by handlers (backpressure).
+
+        Also `"limit:<name>"` of a limit that action types share, for which handlers said not now.
+        """
         async with self._asking():
             where = await self._of(what, domains)
             resume = pauses.resume
@@ -134,8 +181,9 @@ class Operator:
             for domain in await self._where(domains, tenant_id):
                 tiers = await usage.limits_in_use(self._engine, domain, tenant_id)
                 override = await overrides.get_override(self._engine, domain, tenant_id)
-                if tiers or override:
-                    found.append(TenantStanding(domain, tiers, override))
+                registration = await self._bus.registry.get(tenant_id, domain)
+                if tiers or override or registration:
+                    found.append(TenantStanding(domain, tiers, override, registration))
             return found
 
     async def paused(self, *, domains: Sequence[str] = ()) -> dict[str, list[Pause]]:
@@ -171,6 +219,13 @@ class Operator:
             if check_domain(domain) not in known_domains:
                 raise UnknownDomain(domain, known_domains)
         return list(wanted) or known_domains
+
+    async def _served(self, wanted: Sequence[str]) -> list[str]:
+        served = await self._bus.policies.domains()
+        for domain in wanted:
+            if check_domain(domain) not in served:
+                raise UnknownDomain(domain, served)
+        return list(wanted) or served
 
     async def _where(self, domains: Sequence[str], tenant_id: str, *, unseen: bool = False) -> list[str]:
         check_tenant_id(tenant_id)

@@ -12,7 +12,7 @@ _NAMES_LOOKED_AT = 20_000
 
 
 async def tenant_is_known(engine: Engine, domain: str, tenant_id: str) -> bool:
-    """Whether something of a tenant waits, runs, counts against a limit, is dead, or was set by operators."""
+    """Whether something of a tenant waits, runs, counts against a limit, is dead, or was set for it."""
     keys = engine.keys
     streams = [f"{tenant_id}:{tier}" for tier in await tier_names(engine, domain)]
     pipeline = engine.redis.pipeline(transaction=False)
@@ -20,10 +20,10 @@ async def tenant_is_known(engine: Engine, domain: str, tenant_id: str) -> bool:
     pipeline.zmscore(keys.of("usage_due", domain), streams)
     pipeline.exists(*(f"{keys.tag(domain)}:{stream}" for stream in streams))
     pipeline.hexists(keys.of("overrides", domain), tenant_id)
+    pipeline.hexists(keys.of("registry", domain), tenant_id)
     pipeline.zscore(keys.of("dead_tenants", domain), tenant_id)
-    waiting, used, in_streams, overridden, dead = await pipeline.execute()
-    found = any(each is not None for each in [*waiting, *used, dead])
-    return found or bool(in_streams or overridden)
+    waiting, used, *flags, dead = await pipeline.execute()
+    return any(flags) or any(each is not None for each in [*waiting, *used, dead])
 
 
 async def tenants_like(engine: Engine, domains: Sequence[str], tenant_id: str) -> list[str]:
@@ -35,6 +35,7 @@ async def tenants_like(engine: Engine, domains: Sequence[str], tenant_id: str) -
             ("waiting", redis.hscan_iter),
             ("usage_due", redis.zscan_iter),
             ("overrides", redis.hscan_iter),
+            ("registry", redis.hscan_iter),
             ("dead_tenants", redis.zscan_iter),
         ):
             seen = 0

@@ -111,6 +111,21 @@ def resume_type(
     return _resume(f"type:{action_type}", why, by, domain or [], as_json)
 
 
+@resume.command("limit", epilog=EXPLAINED)
+def resume_limit(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A limit that action types share.")],
+    why: Why = "",
+    by: By = None,
+    domain: Where = None,
+    as_json: AsJson = False,
+) -> int:
+    """End what handlers said for a named limit (backpressure): the upstream can take more again.
+
+    nooble resume limit openai --why "quota was raised"
+    """
+    return _resume(f"limit:{name}", why, by, domain or [], as_json)
+
+
 def operations(
     domain: Where = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="So many at most.")] = 20,
@@ -164,7 +179,7 @@ def _resume(what: str, why: str, by: str | None, domains: list[str], as_json: bo
             return await commands.resume(what, by=author(by), why=why, domains=domains)
 
     done = run_async(act())
-    tell(f"resumed {_name(what)}", done, as_json=as_json, nothing=f"{_name(what)} was not paused")
+    tell(f"resumed {_name(what)}", done, as_json=as_json, nothing=f"{_name(what)} was not stopped")
     return OK
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 tenant = typer.Typer(
     no_args_is_help=True,
-    help="One tenant: how it stands, rules of its own in place of its tier's, pause and resume.\n\n"
+    help="One tenant: how it stands, its tier, rules of its own in place of its tier's, pause and drain.\n\n"
     "In force at the next claim, without restart; outranks what is published later.",
     epilog=EXPLAINED,
 )
@@ -160,6 +160,10 @@ def _show(found: list[TenantStanding]) -> None:
     if tiers:
         show_limits(tiers)
     for each in found:
+        if each.registration is not None:
+            tier = f"registered for {each.registration.tier}" if each.registration.tier else "not registered"
+            drains = ", takes no new actions (drain)" if each.registration.draining else ""
+            out().print(f"\n{each.domain}: {tier}{drains}", style="yellow" if drains else "")
         if each.override is not None:
             out().print(f"\n{each.domain}: {_told(each.override)}", style="yellow")
 
@@ -188,4 +192,6 @@ def _to_dict(each: TenantStanding) -> dict[str, Any]:
         **each.override._asdict(),
         "limits": None if each.override.limits is None else [limit.name for limit in each.override.limits],
     }
-    return {"domain": each.domain, "tiers": [to_dict(tier) for tier in each.tiers], "override": override}
+    registration = each.registration and each.registration._asdict()
+    tiers = [to_dict(tier) for tier in each.tiers]
+    return {"domain": each.domain, "registration": registration, "tiers": tiers, "override": override}

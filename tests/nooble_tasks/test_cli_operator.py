@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nooble_tasks import BaseRedisClient
+from nooble_tasks import BaseRedisClient, NoobleError
 from tests.nooble_tasks.looking import Nooble
 from tests.nooble_tasks.support import DOMAIN, action
 
@@ -41,6 +41,7 @@ async def test_a_tenants_rules(sent: BaseRedisClient, nooble: Nooble) -> None:
     "command",
     [
         *("tenant show", "tenant set", "tenant clear", "tenant pause", "tenant resume"),
+        *("tenant register", "tenant unregister", "tenant drain", "resume limit"),
         *("pause tier", "pause domain", "pause type", "resume tier", "resume domain", "resume type"),
         "operations",
     ],
@@ -67,7 +68,7 @@ async def test_pause_resume_and_who_did_it(sent: BaseRedisClient, nooble: Nooble
     assert max(map(len, done.out.splitlines())) <= columns
     assert (await nooble("tenant", "resume", "acme")).text == "resumed acme in probe"
     assert (await nooble("resume", "type", "probe.echo")).text == "resumed type probe.echo in probe"
-    assert (await nooble("resume", "type", "probe.echo")).text == "type probe.echo was not paused"
+    assert (await nooble("resume", "type", "probe.echo")).text == "type probe.echo was not stopped"
     told = json.loads((await nooble("operations", "--json", "-n", "3")).out)
     assert [each["did"] for each in told["operations"]] == [
         "resume type:probe.echo",
@@ -104,6 +105,10 @@ async def test_what_is_drastic_is_asked_first(
         (["tenant", "clear", "acme", "wieght"], 1, "did you mean 'weight'?"),
         (["pause", "tier", "fre", "--yes"], 1, "did you mean 'free'?"),
         (["pause", "domain", "prob", "--yes"], 1, "did you mean 'probe'?"),
+        (["resume", "limit", "opnai"], 1, "unknown limit 'opnai'"),
+        (["tenant", "register", "acme", "fre"], 1, "did you mean 'free'?"),
+        (["tenant", "drain", "acmee"], 1, "did you mean 'acme'?"),
+        (["tenant", "unregister", "acmee"], 1, "did you mean 'acme'?"),
         (["operations", "--domain", "prob"], 1, "did you mean 'probe'?"),
     ],
 )
@@ -114,3 +119,30 @@ async def test_what_is_not_there(
     assert (done.code, done.out) == (code, "")
     assert told in " ".join(done.err.replace("│", " ").split())
     assert await sent.operator.operations() == []
+
+
+async def test_which_tier_and_whether_it_takes_work(sent: BaseRedisClient, nooble: Nooble) -> None:
+    await sent.bus.policies.join([DOMAIN], by="w1")
+    done = await nooble("tenant", "register", "newcomer", "professional", "--why", "contract 17")
+    assert done.text == "registered newcomer for professional in every domain, those to come included"
+    assert "probe: registered for professional" in (await nooble("tenant", "show", "newcomer")).text
+    limits = await sent.inspector.limits("newcomer", DOMAIN)
+    assert limits.tier == "professional"
+    handle = await sent.enqueue_action("probe.echo", tenant_id="newcomer")
+    assert handle.tier == "professional"
+
+    assert (await nooble("tenant", "drain", "newcomer", "--domain", DOMAIN)).text.startswith(
+        "newcomer takes no new actions in probe"
+    )
+    assert "takes no new actions (drain)" in (await nooble("tenant", "show", "newcomer")).text
+    with pytest.raises(NoobleError, match="drain"):
+        await sent.enqueue_action("probe.echo", tenant_id="newcomer")
+    assert (await nooble("tenant", "drain", "newcomer", "--end")).code == 0
+    assert (await nooble("tenant", "drain", "newcomer", "--end")).text == "newcomer was not draining"
+    told = json.loads((await nooble("tenant", "show", "newcomer", "--json")).out)
+    assert told["domains"][0]["registration"] == {"tier": "professional", "draining": False}
+    done = await nooble("tenant", "unregister", "newcomer")
+    assert done.text.startswith("unregistered newcomer in every domain")
+    assert (await nooble("tenant", "unregister", "newcomer")).text == "newcomer was not registered"
+    did = [each.did for _, each in await sent.operator.operations()]
+    assert "register newcomer professional" in did

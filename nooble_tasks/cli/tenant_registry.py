@@ -1,0 +1,87 @@
+"""`nooble tenant register`, `unregister`, `drain`: a tenant's tier, and whether it takes new work."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .exits import EXPLAINED, OK
+from .loops import run_async
+from .operating import AsJson, By, Tenant, Where, Why, author, operator, tell
+from .tenant import tenant
+
+Tier = Annotated[str, typer.Argument(metavar="TIER", help="Such as professional.")]
+End = Annotated[bool, typer.Option("--end", help="Take new actions again.")]
+EVERYWHERE = ["every domain, those to come included"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands: they are `tenant`'s, which is added already."""
+
+
+@tenant.command("register", epilog=EXPLAINED)
+def register_tenant(
+    name: Tenant, tier: Tier, why: Why = "", by: By = None, domain: Where = None, as_json: AsJson = False
+) -> int:
+    """Put a tenant on a tier, from its next action on. What waits stays in its line: see `tenant move`.
+
+    nooble tenant register acme professional --why "contract 17"
+
+    nooble tenant register acme enterprise --domain embedding
+    """
+
+    async def act() -> None:
+        async with operator() as commands:
+            await commands.register_tenant(name, tier, by=author(by), why=why, domains=domain or [])
+
+    run_async(act())
+    tell(f"registered {name} for {tier}", domain or EVERYWHERE, as_json=as_json, tenant_id=name, tier=tier)
+    return OK
+
+
+@tenant.command(epilog=EXPLAINED)
+def unregister(
+    name: Tenant, why: Why = "", by: By = None, domain: Where = None, as_json: AsJson = False
+) -> int:
+    """Forget a tenant's tier: it counts as unregistered from its next action on.
+
+    nooble tenant unregister acme
+    """
+
+    async def act() -> bool:
+        async with operator() as commands:
+            return await commands.unregister_tenant(name, by=author(by), why=why, domains=domain or [])
+
+    where = (domain or EVERYWHERE) if run_async(act()) else []
+    tell(f"unregistered {name}", where, as_json=as_json, nothing=f"{name} was not registered")
+    return OK
+
+
+@tenant.command(epilog=EXPLAINED)
+def drain(
+    name: Tenant,
+    end: End = False,
+    why: Why = "",
+    by: By = None,
+    domain: Where = None,
+    as_json: AsJson = False,
+) -> int:
+    """Refuse new actions of a tenant; what waits is run, and what runs may be tried again.
+
+    nooble tenant drain acme --why "leaves at the end of the month"
+
+    nooble tenant drain acme --end
+    """
+
+    async def act() -> bool:
+        async with operator() as commands:
+            if end:
+                return await commands.undrain_tenant(name, by=author(by), why=why, domains=domain or [])
+            await commands.drain_tenant(name, by=author(by), why=why, domains=domain or [])
+            return True
+
+    where = (domain or EVERYWHERE) if run_async(act()) else []
+    done = f"{name} takes new actions again" if end else f"{name} takes no new actions"
+    tell(done, where, as_json=as_json, nothing=f"{name} was not draining")
+    return OK
