@@ -22,10 +22,12 @@ from tests.laws.conftest import Prepare
 from tests.laws.racers import Race, Start
 from tests.scheduler.world import DAY, MINUTE, some
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
 ROOT = Path(__file__).parents[2]
 PROCESSES = 4
 TENANTS = ("a", "b", "c")
-MOVING, FIXED, SLIDING, DAILY, AT_ONCE = 12, 10, 9, 25, 2
+MOVING, FIXED, SLIDING, DAILY, AT_ONCE, OF_TIER, NAMED = 12, 10, 9, 25, 2, 20, 15
 POLICY = f"""
 default_tier = "fixed"
 [domains]
@@ -45,6 +47,14 @@ limits = ["{DAILY}/day"]
 [tiers.narrow]
 priority = 5
 max_concurrency = {AT_ONCE}
+[tiers.together]
+priority = 6
+tier_limits = ["{OF_TIER}/minute"]
+[tiers.upstream]
+priority = 7
+[limits.upstream]
+rate = "{NAMED}/minute"
+action_types = ["embedding.upstream"]
 """
 
 
@@ -116,6 +126,8 @@ def check(starts: list[Start], of_domain: int) -> None:
         check_aligned(of_scope["sliding", tenant], SLIDING, MINUTE)
         check_aligned(of_scope["daily", tenant], DAILY, DAY)
         check_at_once(of_scope["narrow", tenant], AT_ONCE)
+    for tier, amount in (("together", OF_TIER), ("upstream", NAMED)):
+        check_moving([start for start in starts if start.tier == tier], amount)
     check_moving(starts, of_domain)
 
 
@@ -127,8 +139,12 @@ async def raced(
     world = await prepare(policy)
     for tier in world.policy.names():
         for tenant in TENANTS:
+            kind = "embedding.upstream" if tier == "upstream" else "embedding.generate"
             await world.enqueue(
-                *(one._replace(action_id=f"{tier}-{one.action_id}") for one in some(900, tenant, tier))
+                *(
+                    one._replace(action_id=f"{tier}-{one.action_id}", action_type=kind)
+                    for one in some(900, tenant, tier)
+                )
             )
     return run_race(Race(url, policy, 16, 3.0, sound, unsound))
 
@@ -146,6 +162,9 @@ async def test_64_racing_workers_exceed_no_limit(prepare: Prepare, redis_url: st
         assert min(counts["sliding", tenant] for tenant in TENANTS) >= 2 * SLIDING
         assert min(counts["daily", tenant] for tenant in TENANTS) == 2 * DAILY
         assert min(counts["narrow", tenant] for tenant in TENANTS) > AT_ONCE
+        of_tier = Counter(start.tier for start in starts)
+        assert of_tier["together"] >= 2 * OF_TIER
+        assert of_tier["upstream"] >= 2 * NAMED
 
 
 @pytest.mark.parametrize(
