@@ -10,16 +10,19 @@ from __future__ import annotations
 
 from ._engine import (
     AttemptError,
+    Backfilled,
     Binding,
     Cause,
     DeadLetter,
     DryRun,
     LimitStatus,
     ManualClock,
+    Misfire,
     Occupied,
     OpenedLetter,
     Operation,
     Outcome,
+    Overlap,
     Override,
     Pause,
     Policy,
@@ -33,6 +36,9 @@ from ._engine import (
     Registration,
     Registry,
     RegistryError,
+    Schedule,
+    ScheduleConflictError,
+    ScheduleError,
     SchedulerError,
     SortBy,
     State,
@@ -42,6 +48,7 @@ from ._engine import (
     TierEffect,
     TierInUseError,
     TierStanding,
+    UnknownScheduleError,
     UnknownVersionError,
     Why,
 )
@@ -50,6 +57,7 @@ from .bus import Bus
 from .cancel_token import CancelToken, current_cancel_token
 from .client import BaseRedisClient
 from .context import ExecutionContext, current_context, use_context
+from .cron import cron
 from .dead_letters import DeadLetters, LetterQuery, LetterReport
 from .default_client import close_default_client, enqueue_action, get_default_client
 from .delivery_errors import (
@@ -103,6 +111,7 @@ from .redis_manager import RedisManager, get_redis_client
 from .refusals import TenantDraining, TierNotAllowed
 from .retry import NO_RETRY, RetryPolicy
 from .retry_budget import RetryBudget
+from .schedules import ScheduleInfo, Schedules
 from .service import ActionProcessor, BaseService, handles, provides
 from .settings import CommonAppSettings, Settings
 from .signals import Backpressure, Reject, Retry, Snooze
@@ -122,6 +131,7 @@ __all__ = [
     "ActionProcessor",
     "ActionTimeout",
     "AttemptError",
+    "Backfilled",
     "Backpressure",
     "BaseRedisClient",
     "BaseService",
@@ -153,6 +163,7 @@ __all__ = [
     "LetterReport",
     "LimitStatus",
     "ManualClock",
+    "Misfire",
     "MissingTenant",
     "NoobleError",
     "NotReplicated",
@@ -161,6 +172,7 @@ __all__ = [
     "Operation",
     "Operator",
     "Outcome",
+    "Overlap",
     "Override",
     "Pause",
     "PayloadNotSerializable",
@@ -186,7 +198,12 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "RetryPolicy",
+    "Schedule",
+    "ScheduleConflictError",
+    "ScheduleError",
+    "ScheduleInfo",
     "SchedulerError",
+    "Schedules",
     "ServerRefused",
     "ServiceRegistry",
     "Settings",
@@ -208,6 +225,7 @@ __all__ = [
     "UnknownAction",
     "UnknownDomain",
     "UnknownLetter",
+    "UnknownScheduleError",
     "UnknownTenant",
     "UnknownTier",
     "UnknownVersionError",
@@ -222,6 +240,7 @@ __all__ = [
     "check_tenant_id",
     "check_tier",
     "close_default_client",
+    "cron",
     "current_cancel_token",
     "current_context",
     "detail_from_exception",

@@ -68,13 +68,22 @@ if TYPE_CHECKING:
     from scheduler import why as reasons
     from scheduler.admission import INHERITED
     from scheduler.attempts import AttemptError
+    from scheduler.backfill import Backfilled
+    from scheduler.backfill import backfill as backfill_schedule
+    from scheduler.cron_times import explain as explain_cron
     from scheduler.dead_letters import DeadLetter, DeadLetters, LetterFilter, Note, OpenedLetter
     from scheduler.engine import read_extended
     from scheduler.errors import nearest
     from scheduler.pauses import Operation, Pause
     from scheduler.poison import Poisoned, PoisonRule
+    from scheduler.schedule_errors import ScheduleConflictError, ScheduleError, UnknownScheduleError
+    from scheduler.schedule_store import Listed, ScheduleStore, claimed_tier
+    from scheduler.schedules import DUE_MARK, ID_MARK, Misfire, Overlap, Schedule
+    from scheduler.schedules import action_of as action_of_schedule
+    from scheduler.schedules import checked as checked_schedule
     from scheduler.shares import TierStanding
     from scheduler.tenants import SortBy, TenantRow, Tenants
+    from scheduler.ticker import Ticker
     from scheduler.usage import LimitStatus, TenantLimits
     from scheduler.why import Binding, Cause, Why
 else:
@@ -84,6 +93,17 @@ else:
         return import_module(f"{_NAME}.{name}")
 
     _scheduler = import_module(_NAME)
+    _schedules, _stored = _part("schedules"), _part("schedule_store")
+    DUE_MARK, ID_MARK = _schedules.DUE_MARK, _schedules.ID_MARK
+    Misfire, Overlap, Schedule = _schedules.Misfire, _schedules.Overlap, _schedules.Schedule
+    action_of_schedule, checked_schedule = _schedules.action_of, _schedules.checked
+    Listed, ScheduleStore = _stored.Listed, _stored.ScheduleStore
+    claimed_tier = _stored.claimed_tier
+    Ticker, explain_cron = _part("ticker").Ticker, _part("cron_times").explain
+    _backfill, _wrong = _part("backfill"), _part("schedule_errors")
+    Backfilled, backfill_schedule = _backfill.Backfilled, _backfill.backfill
+    ScheduleConflictError, ScheduleError = _wrong.ScheduleConflictError, _wrong.ScheduleError
+    UnknownScheduleError = _wrong.UnknownScheduleError
     globals().update({name: getattr(_scheduler, name) for name in _scheduler.__all__})
     inspection, maintenance, scripts = _part("inspect"), _part("maintenance"), _part("scripts")
     overrides, pauses, known = _part("overrides"), _part("pauses"), _part("known")
@@ -104,8 +124,11 @@ else:
     LimitStatus, TenantLimits = usage.LimitStatus, usage.TenantLimits
 
 __all__ = [
+    "DUE_MARK",
+    "ID_MARK",
     "INHERITED",
     "AttemptError",
+    "Backfilled",
     "Binding",
     "Cause",
     "Claim",
@@ -121,13 +144,16 @@ __all__ = [
     "Keys",
     "LetterFilter",
     "LimitStatus",
+    "Listed",
     "ManualClock",
+    "Misfire",
     "NewAction",
     "Note",
     "Occupied",
     "OpenedLetter",
     "Operation",
     "Outcome",
+    "Overlap",
     "Override",
     "Pause",
     "PoisonRule",
@@ -149,6 +175,10 @@ __all__ = [
     "RegistryError",
     "Replication",
     "Retention",
+    "Schedule",
+    "ScheduleConflictError",
+    "ScheduleError",
+    "ScheduleStore",
     "SchedulerError",
     "ScriptError",
     "ServerClock",
@@ -158,16 +188,23 @@ __all__ = [
     "TenantLimits",
     "TenantRow",
     "Tenants",
+    "Ticker",
     "TierEffect",
     "TierInUseError",
     "TierPolicy",
     "TierStanding",
     "UnconfirmedError",
     "UnknownLimitError",
+    "UnknownScheduleError",
     "UnknownTierError",
     "UnknownVersionError",
     "Why",
+    "action_of_schedule",
+    "backfill_schedule",
+    "checked_schedule",
+    "claimed_tier",
     "crowd",
+    "explain_cron",
     "inspection",
     "known",
     "maintenance",

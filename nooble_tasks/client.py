@@ -37,6 +37,7 @@ from .inspector import Inspector
 from .middleware import ClientMiddleware
 from .operating import Operator
 from .refusals import error_of
+from .schedules import Schedules
 from .sending import Prepared, send
 from .settings import CommonAppSettings
 from .times import delay_seconds, due_ms, moment
@@ -57,6 +58,7 @@ class BaseRedisClient:
         self.inspector = Inspector(self.bus)
         self.operator = Operator(self.bus)
         self.dead_letters = DeadLetters(self.bus)
+        self.schedules = Schedules(self.bus, service_name)
 
     # -- fire and forget --------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from .actions import DomainAction
 from .anteroom import Anteroom
 from .bus import Bus
 from .client import BaseRedisClient
+from .cron import ServiceTicker
 from .errors import ConfigurationError
 from .executor import Executor
 from .ids import check_domain
@@ -104,6 +105,7 @@ class BaseWorker:
             if maintain
             else None
         )
+        self._cron = ServiceTicker(self.bus, self._services, lambda: self.worker_id, fires=maintain)
         self._burst = burst
         self._quiet = False
         self._grace_s = app_settings.drain_timeout_s
@@ -157,6 +159,7 @@ class BaseWorker:
             )
             if self._maintenance is not None:
                 self._maintenance.start()
+            self._cron.start()
             await self._process_action_loop()
         finally:
             await self._leave()
@@ -256,6 +259,9 @@ class BaseWorker:
         match verb:
             case "wake":
                 line.wake()
+            case "cron":
+                self._cron.nudge()
+                return
             case "cancel":
                 line.cancel(argument)
             case "quiet" | "stop":
@@ -306,6 +312,7 @@ class BaseWorker:
         """Give back what did not end, leave the registry, close what was opened here."""
         if self._maintenance is not None:
             await self._maintenance.stop()
+        await self._cron.stop()
         await self._turns.settle()
         for line in self._lines.values():
             await line.interrupt()

@@ -84,12 +84,12 @@ class Loop(ABC):
 
     async def _run(self) -> None:
         while True:
+            self._nudge.clear()  # before the tick: a nudge that comes meanwhile counts
             try:
                 delay = await self.tick()
             except (RedisError, OSError, SchedulerError) as error:
                 _log.warning("%s: %s; again in %.1f s", self.name, error, self.after_error_s)
                 delay = self.after_error_s
-            self._nudge.clear()
             try:
                 await asyncio.wait_for(self._nudge.wait(), timeout=delay)
             except TimeoutError:

@@ -6,7 +6,9 @@ A script's header is its contract and is executed, so it cannot drift:
   :mod:`scheduler.keys`;
 * ``-- @argv now_ms:int worker_id:str items:rest`` binds the arguments; ``rest`` gives ``items_at``, the index
   of the first of a variable number;
-* ``-- @include limits`` puts ``lib/limits.lua`` before the script, once, its own includes first.
+* ``-- @include limits`` puts ``lib/limits.lua`` before the script, once, its own includes first;
+* ``-- @wraps enqueue`` makes another verb's script the function ``enqueue()``, for a step that does the same
+  and more; the arguments it reads must be this script's, too.
 
 Scripts run by ``EVALSHA``; a server that does not know one (restart, failover, ``SCRIPT FLUSH``) is sent
 the text.
@@ -26,7 +28,7 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 from .errors import ScriptError
 from .keys import BY_NAME, lua_key
 
-_DIRECTIVE = re.compile(r"^-- @(keys|argv|include) (.*)$", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^-- @(keys|argv|include|wraps) (.*)$", re.MULTILINE)
 
 VERBS = ("enqueue", "claim", "extend", "finish", "release", "cancel", "promote", "reclaim")
 LOOKS = ("why", "place", "outcomes", "limits", "heads", "letters", "weigh")
@@ -34,6 +36,9 @@ LOOKS = ("why", "place", "outcomes", "limits", "heads", "letters", "weigh")
 
 ON_LETTERS = ("redrive", "discard", "prune")
 """What happens to dead letters."""
+
+ON_SCHEDULES = ("schedule", "declare", "fire")
+"""What happens to schedules."""
 
 OPERATIONS = ("override", "pause", "resume", "rehold", "register")
 """What operators and the policy store do."""
@@ -88,9 +93,16 @@ def _compose(name: str, text: str, parts: list[str], keys: dict[str, None], path
                 keys[key] = None
         elif kind == "include":
             _compose(f"lib/{rest.strip()}.lua", _read_include(name, rest.strip()), parts, keys, [*path, name])
+        elif kind == "wraps":
+            _wrap(rest.strip(), parts, keys, [*path, name])
     code = _strip_comments(text)
     if code not in parts:
         parts.append(code)
+
+
+def _wrap(verb: str, parts: list[str], keys: dict[str, None], path: list[str]) -> None:
+    _compose(f"{verb}.lua", _read(f"{verb}.lua"), parts, keys, path)
+    parts[-1] = f"local function {verb}()\n{parts[-1]}\nend"
 
 
 def _read_include(name: str, include: str) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 import typer
 
 from . import (
+    cron,
+    cron_backfill,
     dead,
     demo,
     limits,
@@ -57,6 +59,8 @@ for _module in (
     limits,
     policy,
     dead,
+    cron,
+    cron_backfill,
     demo,
 ):
     _module.register(app)

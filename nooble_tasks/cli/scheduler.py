@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def scheduler(domains: Domains = None, loop: Loop = LoopKind.AUTO) -> int:
-    """Promote what is due and reclaim what dead workers held, until SIGTERM or Ctrl-C.
+    """Promote what is due, fire schedules, reclaim what dead workers held, until SIGTERM or Ctrl-C.
 
     Workers do this by themselves unless they run with --no-maintenance; several of these do no harm.
 
@@ -67,12 +67,12 @@ async def _loops(client: BaseRedisClient, domains: list[str], stopping: asyncio.
     """One loop per domain; without named ones, domains that appear later are taken up too."""
     from redis.exceptions import RedisError
 
-    from nooble_tasks._engine import inspection, maintenance
+    from nooble_tasks._engine import Ticker, inspection, maintenance
     from nooble_tasks.logs import get_logger
 
     log = get_logger(client.service_name)
     engine = client.bus.engine
-    running: dict[str, maintenance.Maintenance] = {}
+    running: dict[str, list[maintenance.Loop]] = {}
     try:
         while not stopping.is_set():
             try:
@@ -82,13 +82,15 @@ async def _loops(client: BaseRedisClient, domains: list[str], stopping: asyncio.
                 found = []
             for domain in found:
                 if domain not in running:
-                    running[domain] = maintenance.Maintenance(engine, [domain])
-                    running[domain].start()
+                    running[domain] = [maintenance.Maintenance(engine, [domain]), Ticker(engine, [domain])]
+                    for each in running[domain]:
+                        each.start()
                     log.info("maintains %s", domain)
             try:
                 await asyncio.wait_for(stopping.wait(), _LOOK_FOR_DOMAINS_S)
             except TimeoutError:
                 pass
     finally:
-        for loop in running.values():
-            await loop.stop()
+        for loops in running.values():
+            for each in loops:
+                await each.stop()
