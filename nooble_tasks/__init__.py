@@ -36,6 +36,7 @@ from ._engine import (
     Registration,
     Registry,
     RegistryError,
+    RunningAction,
     Schedule,
     ScheduleConflictError,
     ScheduleError,
@@ -51,6 +52,7 @@ from ._engine import (
     UnknownScheduleError,
     UnknownVersionError,
     Why,
+    WorkerStanding,
 )
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
@@ -102,7 +104,7 @@ from .handle import ActionHandle
 from .ids import ServiceRegistry, check_action_id, check_domain, check_id, check_tenant_id, check_tier, new_id
 from .inspector import Inspector
 from .logs import get_logger, init_logging
-from .lookup_errors import ActionNotFound, UnknownTenant
+from .lookup_errors import ActionNotFound, UnknownTenant, UnknownWorker
 from .middleware import ClientMiddleware, WorkerMiddleware
 from .operating import Operator, TenantStanding
 from .queue_manager import DomainQueueManager, QueueManager
@@ -116,9 +118,11 @@ from .service import ActionProcessor, BaseService, handles, provides
 from .settings import CommonAppSettings, Settings
 from .signals import Backpressure, Reject, Retry, Snooze
 from .state import RedisStateManager
+from .version import VERSION
 from .worker import BaseWorker
+from .workers import Workers
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "NO_RETRY",
@@ -198,6 +202,7 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "RetryPolicy",
+    "RunningAction",
     "Schedule",
     "ScheduleConflictError",
     "ScheduleError",
@@ -229,10 +234,13 @@ __all__ = [
     "UnknownTenant",
     "UnknownTier",
     "UnknownVersionError",
+    "UnknownWorker",
     "Why",
     "WorkerDied",
     "WorkerMiddleware",
+    "WorkerStanding",
     "WorkerStopping",
+    "Workers",
     "__version__",
     "check_action_id",
     "check_domain",

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         maintenance,
         overrides,
         pauses,
+        roster,
         scripts,
         shares,
         usage,
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from scheduler.errors import nearest
     from scheduler.pauses import Operation, Pause
     from scheduler.poison import Poisoned, PoisonRule
+    from scheduler.roster import RunningAction, WorkerStanding
     from scheduler.schedule_errors import ScheduleConflictError, ScheduleError, UnknownScheduleError
     from scheduler.schedule_store import Listed, ScheduleStore, claimed_tier
     from scheduler.schedules import DUE_MARK, ID_MARK, Misfire, Overlap, Schedule
@@ -110,6 +112,8 @@ else:
     Operation, Pause = pauses.Operation, pauses.Pause
     read_extended, nearest = _part("engine").read_extended, _part("errors").nearest
     INHERITED = _part("admission").INHERITED
+    roster = _part("roster")
+    RunningAction, WorkerStanding = roster.RunningAction, roster.WorkerStanding
     AttemptError = _part("attempts").AttemptError
     _letters, _poison = _part("dead_letters"), _part("poison")
     DeadLetter, DeadLetters = _letters.DeadLetter, _letters.DeadLetters
@@ -175,6 +179,7 @@ __all__ = [
     "RegistryError",
     "Replication",
     "Retention",
+    "RunningAction",
     "Schedule",
     "ScheduleConflictError",
     "ScheduleError",
@@ -199,6 +204,7 @@ __all__ = [
     "UnknownTierError",
     "UnknownVersionError",
     "Why",
+    "WorkerStanding",
     "action_of_schedule",
     "backfill_schedule",
     "checked_schedule",
@@ -213,6 +219,7 @@ __all__ = [
     "pauses",
     "read_extended",
     "reasons",
+    "roster",
     "scripts",
     "shares",
     "usage",

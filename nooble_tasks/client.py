@@ -41,6 +41,7 @@ from .schedules import Schedules
 from .sending import Prepared, send
 from .settings import CommonAppSettings
 from .times import delay_seconds, due_ms, moment
+from .workers import Workers
 
 
 class BaseRedisClient:
@@ -57,6 +58,7 @@ class BaseRedisClient:
         self.queue_manager = self.bus.queue_manager
         self.inspector = Inspector(self.bus)
         self.operator = Operator(self.bus)
+        self.workers = Workers(self.bus)
         self.dead_letters = DeadLetters(self.bus)
         self.schedules = Schedules(self.bus, service_name)
 

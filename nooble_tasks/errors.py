@@ -10,7 +10,8 @@
     │   ├── UnknownTier
     │   ├── UnknownDomain
     │   ├── TierNotAllowed        the tenant has no such tier (in refusals.py)
-    │   ├── UnknownTenant         no trace of it (in lookup_errors.py)
+    │   ├── UnknownTenant         no trace of it (in lookup_errors.py, as is the next)
+    │   ├── UnknownWorker
     │   ├── UnknownLetter         no such dead letter (in delivery_errors.py)
     │   └── UnknownAction         refused at the worker: nothing handles that action type
     ├── ActionNotFound            no such id (in lookup_errors.py)
@@ -48,12 +49,13 @@ What an error knows besides its message is in `details`, so it survives pickling
 
 from __future__ import annotations
 
-import difflib
-import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self, cast
 
 from .error_detail import ErrorDetail
+from .naming import closest as closest
+from .naming import did_you_mean as did_you_mean
+from .naming import shorten as shorten
 
 
 class NoobleError(Exception):
@@ -324,26 +326,3 @@ class HandlerSignal(NoobleError):
     """A handler steers its own action."""
 
     code = "handler_signal"
-
-
-# -- names and values in messages --------------------------------------------------------------------------
-
-_shortener = reprlib.Repr()
-_shortener.maxstring = _shortener.maxother = _shortener.maxlong = 60
-
-
-def shorten(value: object) -> str:
-    """A value for a message: its repr, so control characters are escaped, cut to a readable length."""
-    return _shortener.repr(value)
-
-
-def closest(name: object, known: Iterable[str]) -> str | None:
-    """The known name that resembles `name` most, None when none does."""
-    close = difflib.get_close_matches(str(name)[:200], list(known), n=1)
-    return close[0] if close else None
-
-
-def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or nothing when no known name is near."""
-    near = closest(name, known)
-    return f"; did you mean {near!r}?" if near else ""

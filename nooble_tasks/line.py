@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +13,8 @@ from .anteroom import Anteroom
 from .delivery_errors import WorkerStopping
 from .errors import ActionCancelled, ActionTimeout, LeaseLost, NoobleError
 from .executor import Executor
+
+_log = logging.getLogger(__name__)
 
 _STOPS_PER_S = 10
 _INSIST_S = 5.0  # a cancellation can get lost on Python 3.11 (see end_task); this is long enough to clean up
@@ -44,7 +47,9 @@ class Line:
         self._nudge = nudge
         self._anteroom = anteroom if anteroom is not None and anteroom.needed else None
         self.made_room: Callable[[], None] = self.refill
+        self.given_up: list[asyncio.Task[Finish]] = []
         self._tasks: dict[str, asyncio.Task[Finish]] = {}
+        self._claimed: dict[str, Claimed] = {}
         self._cancelling: set[str] = set()
         self._overdue: set[str] = set()
         # One timer for all attempts that must end in the same tenth of a second; one each would cost more
@@ -87,6 +92,7 @@ class Line:
         limit_s = self.executor.limit_s(claimed)
         task = asyncio.create_task(self.executor.run(claimed, limit_s))
         self._tasks[claimed.action_id] = task
+        self._claimed[claimed.action_id] = claimed
         stop_at = self._stop_after(limit_s, claimed.action_id)
         task.add_done_callback(partial(self._over, claimed, limit_s, stop_at))
 
@@ -134,20 +140,43 @@ class Line:
         if waiting is not None:
             self.ended.append(self.executor.cancelled(waiting))
 
-    async def interrupt(self) -> None:
-        """Stop everything that runs; what had not ended is in ``interrupted`` then."""
+    async def interrupt(self, give_up_s: float | None = None) -> None:
+        """Stop everything that runs; what had not ended is in ``interrupted`` then.
+
+        A handler that will not end is given up after ``give_up_s`` seconds: its outcome is not waited for,
+        its task is in ``given_up``.
+        """
         self.give_back_waiting()
         for task in self._tasks.values():
             self._cancel(task, WorkerStopping())
+        loop = asyncio.get_running_loop()
+        until = None if give_up_s is None else loop.time() + give_up_s
         while self._tasks:  # a handler may take its time to clean up
-            await asyncio.wait(list(self._tasks.values()))
+            left_s = None if until is None else until - loop.time()
+            if left_s is not None and left_s <= 0:
+                self._give_up()
+                return
+            await asyncio.wait(list(self._tasks.values()), timeout=left_s)
             await asyncio.sleep(0)  # let the callbacks of what ended run
+
+    def _give_up(self) -> None:
+        for action_id, task in self._tasks.items():
+            claimed = self._claimed[action_id]
+            _log.error(
+                "the handler of %s swallows every cancellation; action %s is given back while it runs on",
+                *(claimed.action_type, action_id),
+            )
+            self.interrupted.append(claimed)
+            self.given_up.append(task)
+        self._tasks.clear()
+        self._claimed.clear()
 
     def abandon(self) -> None:
         """Everything here belongs to others now: stop it and forget its outcomes."""
         for task in self._tasks.values():
             self._cancel(task, LeaseLost())
         self._tasks.clear()
+        self._claimed.clear()
         self._cancelling.clear()
         self._overdue.clear()
         self.give_back_waiting()
@@ -190,7 +219,7 @@ class Line:
         if self._tasks.get(claimed.action_id) is not task:
             task.cancelled() or task.exception()  # abandoned: look at it, so that nobody reports it as unseen
             return
-        del self._tasks[claimed.action_id]
+        del self._tasks[claimed.action_id], self._claimed[claimed.action_id]
         asked_to_cancel = claimed.action_id in self._cancelling
         overdue = claimed.action_id in self._overdue
         self._cancelling.discard(claimed.action_id)

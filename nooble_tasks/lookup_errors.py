@@ -43,3 +43,9 @@ class ActionNotFound(NoobleError):
             "tell of it",
             details={"action_id": action_id},
         )
+
+
+class UnknownWorker(InvalidAction):
+    """No worker of that id is registered."""
+
+    code = "unknown_worker"

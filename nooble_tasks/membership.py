@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from redis.exceptions import RedisError
+
+from ._engine import SchedulerError, maintenance, roster
 from .bus import Bus
 from .heartbeat import Heartbeat
 from .ids import new_id
 from .mailbox import Mailbox
+from .phase import Phase
+from .version import VERSION
+
+_log = logging.getLogger(__name__)
+_AGAIN_S = 1.0
 
 
 class Membership:
@@ -28,6 +39,7 @@ class Membership:
         owns_something: Callable[[], bool],
         deliver: Callable[[str, str], None],
         on_lost: Callable[[str], None],
+        about: Callable[[], dict[str, Any]],
     ) -> None:
         self._bus = bus
         self._name = name
@@ -35,6 +47,11 @@ class Membership:
         self._owns_something = owns_something
         self._deliver = deliver
         self._on_lost = on_lost
+        self._about = about
+        self._since_ms = 0
+        self._announcing: asyncio.Task[None] | None = None
+        self._again = False
+        self._claims = True
         self._heartbeat: Heartbeat | None = None
         self._mailbox: Mailbox | None = None
         self.worker_id = self._new_id()
@@ -47,6 +64,7 @@ class Membership:
         await self._bus.policies.join(self._domains, by=f"worker {self._name}")
         for domain in self._domains:
             await engine.extend(domain, self.worker_id, register=True)
+        await self._describe()
 
         def from_thread(call: Callable[..., None], *args: Any) -> None:
             if not loop.is_closed():
@@ -66,12 +84,45 @@ class Membership:
 
     async def part(self) -> None:
         """Stop heartbeat and mailbox; the leases are left as they are."""
+        announcing, self._announcing = self._announcing, None
+        if announcing is not None:
+            await maintenance.end_task(announcing)
         heartbeat, self._heartbeat = self._heartbeat, None
         mailbox, self._mailbox = self._mailbox, None
         if heartbeat is not None:
             await asyncio.to_thread(heartbeat.stop)
         if mailbox is not None:
             await mailbox.stop()
+
+    def announce(self, phase: Phase) -> None:
+        """Tell Redis how far this worker is on its way out, and that it is not to be woken for work."""
+        self._claims = phase.claims
+        self._again = True
+        if self._heartbeat is not None and self._announcing is None:
+            self._announcing = asyncio.create_task(self._announce(), name="nooble-announce")
+
+    async def _announce(self) -> None:
+        while self._again:
+            self._again = False
+            try:
+                await self._describe()
+            except (RedisError, OSError, SchedulerError) as error:
+                _log.warning("telling the state of %s: %s; again in %.1f s", self.worker_id, error, _AGAIN_S)
+                self._again = True
+                await asyncio.sleep(_AGAIN_S)
+        self._announcing = None
+
+    async def _describe(self) -> None:
+        self._since_ms = self._since_ms or self._bus.clock.now_ms()
+        about = {
+            **self._about(),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": VERSION,
+            "since_ms": self._since_ms,
+        }
+        for domain in self._domains:
+            await roster.describe(self._bus.engine, domain, self.worker_id, about, claims=self._claims)
 
     def _new_id(self) -> str:
         return f"{self._name}.{new_id()[:8]}"

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar, cast
 from .actions import DomainAction
 from .errors import ConfigurationError, UnknownAction
 from .handlers import Handler, HandlerOptions, handles, make_handler, options_of
+from .ids import check_domain
 from .logs import get_logger
 from .middleware import WorkerMiddleware
 from .pools import Pools
@@ -149,5 +150,20 @@ class BaseService:
 
 
 ActionProcessor = BaseService
+
+
+def by_domain(services: Sequence[BaseService]) -> dict[str, BaseService]:
+    """The services of one worker by their domains; raises ConfigurationError when two share one."""
+    found: dict[str, BaseService] = {}
+    for service in services:
+        domain = check_domain(service.app_settings.domain_name)
+        if domain in found:
+            raise ConfigurationError(
+                f"{type(found[domain]).__name__} and {type(service).__name__} both serve the domain "
+                f"{domain!r}; one worker runs one service per domain"
+            )
+        found[domain] = service
+    return found
+
 
 __all__ = ["ActionProcessor", "BaseService", "HandlerOptions", "handles", "provides"]

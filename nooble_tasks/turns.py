@@ -97,6 +97,19 @@ class Turns:
             await asyncio.wait(set(self._tasks))
             await asyncio.sleep(0)
 
+    async def leave(self) -> None:
+        """Hand in and give back what is left, and leave the registry."""
+        for line in self._lines:
+            worker_id = self._worker_id()
+            try:
+                if line.ended:
+                    await self._engine.finish(line.domain, worker_id, line.take_ended())
+                if line.interrupted:
+                    await self._engine.release(line.domain, worker_id, line.take_interrupted())
+                await self._engine.retire(line.domain, worker_id)
+            except _ERRORS as error:
+                self._logger.warning("leaving %s: %s; the lease will end by itself", line.domain, error)
+
     def _launch(self, line: Line, turn: Coroutine[Any, Any, None]) -> None:
         line.turns += 1
         task = asyncio.create_task(turn)

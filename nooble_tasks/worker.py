@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
+from . import worker_signals
 from ._engine import SchedulerError, maintenance
 from .actions import DomainAction
 from .anteroom import Anteroom
@@ -23,19 +23,20 @@ from .client import BaseRedisClient
 from .cron import ServiceTicker
 from .errors import ConfigurationError
 from .executor import Executor
-from .ids import check_domain
 from .line import Line
 from .logs import get_logger
 from .membership import Membership
 from .middleware import WorkerMiddleware, chained
 from .orphans import host_and_pid
+from .phase import Phase
 from .pools import Pools
 from .server_check import check_at_start
-from .service import BaseService
+from .service import BaseService, by_domain
 from .settings import CommonAppSettings
 from .turns import Turns
 
 _REJOIN_S = 1.0
+_GIVE_UP_S = 4.0  # after the grace: so long may a handler clean up
 _ERRORS = (RedisError, OSError, SchedulerError)
 
 
@@ -72,7 +73,7 @@ class BaseWorker:
         self.redis_client = BaseRedisClient(self.service_name, async_redis_conn, app_settings)
         self.concurrency = concurrency or app_settings.concurrency
         self._logger: logging.Logger = get_logger(self.service_name)
-        self._services = _by_domain(services)
+        self._services = by_domain(services)
         self._middleware = tuple(middleware)
         self._opened = AsyncExitStack()
         self._pools = Pools(app_settings)
@@ -89,6 +90,7 @@ class BaseWorker:
             owns_something=lambda: not self._turns.idle,
             deliver=self._on_message,
             on_lost=self._on_lost,
+            about=self._about,
         )
         self._turns = Turns(
             self.bus.engine,
@@ -107,9 +109,7 @@ class BaseWorker:
         )
         self._cron = ServiceTicker(self.bus, self._services, lambda: self.worker_id, fires=maintain)
         self._burst = burst
-        self._quiet = False
-        self._grace_s = app_settings.drain_timeout_s
-        self._drain_until = 0.0
+        self.phase = Phase(app_settings.drain_timeout_s, self._on_phase)
         self._rejoin = False
         self._ended = asyncio.Event()
         self._ended.set()
@@ -128,6 +128,10 @@ class BaseWorker:
         line = Line(domain, executor, self._event.set, Anteroom(service, self.concurrency))
         line.made_room = self._refill
         return line
+
+    def _about(self) -> dict[str, Any]:
+        """What the listing of workers tells of this one."""
+        return {"service": self.service_name, "slots": self.concurrency, "state": self.phase.state}
 
     def _refill(self) -> None:
         """A handler has room again; its threads and processes are shared by all domains."""
@@ -166,28 +170,27 @@ class BaseWorker:
             self._ended.set()
 
     async def stop(self, grace_s: float | None = None) -> None:
-        """Quiet, drain, release: claim no more, let running actions end within `grace_s` seconds (default:
-        the settings' drain_timeout_s), give back what did not. Returns when `run` has ended."""
-        if grace_s is not None:
-            self._grace_s = grace_s
-            if self._quiet:  # it was told to stop before; what counts is said last
-                self._drain_until = asyncio.get_running_loop().time() + grace_s
-                self._event.set()
-        self.quiet()
+        """Claim no more, let running actions end within `grace_s` seconds (default: the settings'
+        drain_timeout_s), give back what did not, unspent. Returns when `run` has ended."""
+        self.phase.stop(grace_s)
+        await self._ended.wait()
+
+    async def drain(self) -> None:
+        """Claim no more, let everything that runs end however long it takes. Returns when `run` has ended."""
+        self.phase.drain()
         await self._ended.wait()
 
     def quiet(self) -> None:
-        """Claim no more; what runs goes on."""
-        if not self._quiet:
-            self._quiet = True
-            self._drain_until = asyncio.get_running_loop().time() + self._grace_s
-            self._event.set()
+        """Claim no more, and stay; what runs goes on."""
+        self.phase.quiet()
+
+    def resume(self) -> None:
+        """Claim again after `quiet`."""
+        self.phase.resume()
 
     def install_signal_handlers(self) -> None:
-        """SIGTERM and SIGINT stop the worker gracefully; a second one cuts the grace short."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled)
+        """SIGTERM and SIGINT stop the worker, a second one at once; SIGUSR1: quiet, SIGUSR2: drain."""
+        worker_signals.install(self.phase)
 
     @property
     def running(self) -> int:
@@ -198,6 +201,11 @@ class BaseWorker:
     def waiting(self) -> int:
         """How many claimed actions wait for room for their handler."""
         return sum(line.waiting for line in self._lines.values())
+
+    @property
+    def given_up(self) -> int:
+        """How many handlers swallow every cancellation and still run though their actions were given back."""
+        return sum(not task.done() for line in self._lines.values() for task in line.given_up)
 
     @property
     def worker_id(self) -> str:
@@ -217,7 +225,7 @@ class BaseWorker:
 
     async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:
         """Do what comes before the first turn, again while Redis does not answer; not when it says no."""
-        while not self._quiet:
+        while not self.phase.leaving:
             try:
                 await step()
                 return
@@ -228,23 +236,23 @@ class BaseWorker:
                 await asyncio.sleep(_REJOIN_S)
 
     async def _process_action_loop(self) -> None:
-        """Turn after turn, until quiet and drained."""
+        """Turn after turn, until told to leave and drained."""
         while True:
-            if self._rejoin and not self._quiet and not await self._join_again():
+            if self._rejoin and not self.phase.leaving and not await self._join_again():
                 continue
-            if self._quiet and await self._drained():
+            if self.phase.leaving and await self._drained():
                 return
-            if self._turns.begin(quiet=self._quiet):
+            if self._turns.begin(quiet=not self.phase.claims):
                 continue
             if self._burst and self._turns.idle and not any(line.claimable for line in self._lines.values()):
-                self.quiet()
+                self.phase.drain()
                 continue
             await self._sleep()
 
     async def _sleep(self) -> None:
         timeout = None
-        if self._quiet:
-            timeout = max(self._drain_until - asyncio.get_running_loop().time(), 0.01)
+        if self.phase.state == "stopping":
+            timeout = max(self.phase.left_s, 0.01)
         try:
             await asyncio.wait_for(self._event.wait(), timeout)
         except TimeoutError:
@@ -257,6 +265,8 @@ class BaseWorker:
         line = self._lines[domain]
         verb, _, argument = message.partition(" ")
         match verb:
+            case "wake" if not self.phase.claims:
+                self._membership.announce(self.phase)  # it was woken in vain: another takes its place
             case "wake":
                 line.wake()
             case "cron":
@@ -264,8 +274,14 @@ class BaseWorker:
                 return
             case "cancel":
                 line.cancel(argument)
-            case "quiet" | "stop":
-                self.quiet()
+            case "quiet":
+                self.phase.quiet()
+            case "resume":
+                self.phase.resume()
+            case "drain":
+                self.phase.drain()
+            case "stop":
+                self.phase.stop()
             case _:
                 self._logger.warning("a message this version does not know: %r", message[:80])
         self._event.set()
@@ -278,10 +294,13 @@ class BaseWorker:
         self._rejoin = True
         self._event.set()
 
-    def _signalled(self) -> None:
-        if self._quiet:
-            self._drain_until = 0.0
-        self.quiet()
+    def _on_phase(self) -> None:
+        self._logger.info("worker %s is %s", self.worker_id, self.phase.state)
+        self._membership.announce(self.phase)
+        for line in self._lines.values():
+            if self.phase.leaving:
+                line.give_back_waiting()
+            line.wake()
         self._event.set()
 
     # -- leaving ----------------------------------------------------------------------------------------
@@ -300,13 +319,15 @@ class BaseWorker:
     async def _drained(self) -> bool:
         if self._turns.idle:
             return True
-        if asyncio.get_running_loop().time() < self._drain_until:
+        if self.phase.left_s > 0:
             return False
         if not self.running and self._turns.failing:
             return True  # Redis takes no outcome: the leases will end by themselves, others start over
-        for line in self._lines.values():
-            await line.interrupt()
+        await self._interrupt()
         return False
+
+    async def _interrupt(self) -> None:
+        await asyncio.gather(*(line.interrupt(_GIVE_UP_S) for line in self._lines.values()))
 
     async def _leave(self) -> None:
         """Give back what did not end, leave the registry, close what was opened here."""
@@ -314,16 +335,8 @@ class BaseWorker:
             await self._maintenance.stop()
         await self._cron.stop()
         await self._turns.settle()
-        for line in self._lines.values():
-            await line.interrupt()
-            try:
-                if line.ended:
-                    await self.bus.engine.finish(line.domain, self.worker_id, line.take_ended())
-                if line.interrupted:
-                    await self.bus.engine.release(line.domain, self.worker_id, line.interrupted)
-                await self.bus.engine.retire(line.domain, self.worker_id)
-            except _ERRORS as error:
-                self._logger.warning("leaving %s: %s; the lease will end by itself", line.domain, error)
+        await self._interrupt()
+        await self._turns.leave()
         await self._membership.part()
         try:
             await self._opened.aclose()
@@ -331,16 +344,3 @@ class BaseWorker:
             for service in self._services.values():
                 await service.stop()
         await self._pools.close()
-
-
-def _by_domain(services: Sequence[BaseService]) -> dict[str, BaseService]:
-    found: dict[str, BaseService] = {}
-    for service in services:
-        domain = check_domain(service.app_settings.domain_name)
-        if domain in found:
-            raise ConfigurationError(
-                f"{type(found[domain]).__name__} and {type(service).__name__} both serve the domain "
-                f"{domain!r}; one worker runs one service per domain"
-            )
-        found[domain] = service
-    return found

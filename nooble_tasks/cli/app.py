@@ -28,6 +28,7 @@ from . import (
     up,
     why,
     worker,
+    workers,
 )
 from .console import complain, print_json
 from .exits import EXPLAINED, FAILED, INTERRUPTED, OK, USAGE
@@ -47,6 +48,7 @@ app = typer.Typer(
 for _module in (
     up,
     worker,
+    workers,
     scheduler,
     send,
     status,

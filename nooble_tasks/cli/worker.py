@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -100,6 +101,10 @@ async def _work(targets: list[str], concurrency: int | None, burst: bool, mainta
         finally:
             await running.bus.close()
         running._logger.info("worker has ended")
+    if running.given_up:
+        # Their tasks would keep the event loop, and so the process, from ending.
+        logging.shutdown()
+        os._exit(INTERRUPTED if interrupted.is_set() else OK)
     return INTERRUPTED if interrupted.is_set() else OK
 
 

@@ -3,7 +3,7 @@
 -- With `worker_id` that worker is dead because the caller says so, provided that it has not moved its lease
 -- since (`lease_ms`, '' for whatever it is). Without, it is one whose lease has ended.
 --
--- @keys workers owned cancelling sleepers mailbox scheduled counters
+-- @keys workers worker_info owned cancelling sleepers mailbox scheduled counters
 -- @argv now_ms:int most:int worker_id:str lease_ms:str poison_deaths:int apart_ms:int
 -- @include owned
 -- @include returned
@@ -90,6 +90,7 @@ local unread = 0
 if redis.call('EXISTS', owned_key) == 0 then
   unread = redis.call('LLEN', mailbox_prefix .. worker) -- it may have been woken for work it did not take
   redis.call('ZREM', workers_key, worker)
+  redis.call('HDEL', worker_info_key, worker)
   redis.call('ZREM', sleepers_key, worker)
   redis.call('DEL', cancelling_prefix .. worker, mailbox_prefix .. worker)
 end

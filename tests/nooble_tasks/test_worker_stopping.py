@@ -61,7 +61,7 @@ async def test_the_rest_is_given_back_without_spending_an_attempt(
     assert other.attempts == [1, 1, 1]
 
 
-@pytest.mark.parametrize("message", ["stop", "quiet"])
+@pytest.mark.parametrize("message", ["stop", "drain"])
 async def test_a_message_stops_it(
     redis: Redis, client: BaseRedisClient, probe: ProbeService, message: str
 ) -> None:
@@ -95,7 +95,7 @@ async def test_the_second_signal_cuts_the_grace_short(
         handle = await client.enqueue_action(action("wait"))
         await probe.next_started()
         os.kill(os.getpid(), signal.SIGTERM)
-        while not worker._quiet:
+        while worker.phase.state != "stopping":
             await redis.ping()
         assert worker.running == 1
         assert not running.done()

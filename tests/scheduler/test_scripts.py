@@ -34,6 +34,7 @@ def test_every_verb_has_a_script() -> None:
     others = {
         "retire",
         "publish",
+        "describe",
         *scripts.LOOKS,
         *scripts.ON_LETTERS,
         *scripts.ON_SCHEDULES,

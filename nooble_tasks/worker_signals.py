@@ -1,0 +1,24 @@
+"""Signals to a worker's process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from .phase import Phase
+
+STOP = (signal.SIGTERM, signal.SIGINT)
+QUIET, DRAIN = signal.SIGUSR1, signal.SIGUSR2
+
+
+def install(phase: Phase) -> None:
+    """SIGTERM and SIGINT stop it gracefully, a second one at once; SIGUSR1: quiet, SIGUSR2: drain."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        phase.stop(0 if phase.state == "stopping" else None)
+
+    for number in STOP:
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(QUIET, phase.quiet)
+    loop.add_signal_handler(DRAIN, phase.drain)
