@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from .counts import TierCounts, domain_counts
 from .engine import Engine
 from .inspect import OutcomeEvent, recent_events
+from .pauses import list_pauses
 
 _EVENTS_LOOKED_AT = 500
 _WINDOW_MS = 60_000
@@ -21,7 +22,7 @@ class TierStanding(NamedTuple):
     ``share_given`` is its part of the ``starts`` looked at: attempts that ended in the last minute (None:
     there were none). ``weight`` and ``limits`` hold for each of its tenants, so does ``max_concurrency`` (0:
     none), ``tier_limits`` for all together. ``queue_ms_*``: how long first attempts among them had waited,
-    None when there were none.
+    None when there were none. ``paused``: whether the tier or its whole domain is, by whom and why, in words.
     """
 
     domain: str
@@ -41,6 +42,7 @@ class TierStanding(NamedTuple):
     tenants_held: int
     queue_ms_p50: int | None
     queue_ms_p99: int | None
+    paused: str = ""
 
 
 async def tier_standings(engine: Engine, domain: str) -> list[TierStanding]:
@@ -50,6 +52,10 @@ async def tier_standings(engine: Engine, domain: str) -> list[TierStanding]:
         return []
     policy: dict[str, Any] = json.loads(text)
     counts = {each.tier: each for each in (await domain_counts(engine, domain)).tiers}
+    paused = {
+        pause.what: f"by {pause.by}" + (f": {pause.why}" if pause.why else "")
+        for pause in await list_pauses(engine, domain)
+    }
     events, _ = await recent_events(engine, domain, count=_EVENTS_LOOKED_AT)
     after_ms = engine.clock.now_ms() - _WINDOW_MS
     started = [
@@ -58,7 +64,9 @@ async def tier_standings(engine: Engine, domain: str) -> list[TierStanding]:
         if isinstance(event, OutcomeEvent) and event.claimed_ms and event.at_ms > after_ms
     ]
     return [
-        _standing(domain, rank, tier, counts[tier["name"]], started)
+        _standing(domain, rank, tier, counts[tier["name"]], started)._replace(
+            paused=paused.get("domain") or paused.get(f"tier:{tier['name']}", "")
+        )
         for rank, tier in enumerate(policy["tiers"], start=1)
         if tier["name"] in counts
     ]

@@ -39,7 +39,7 @@ def status(domains: Domains = None, watch: Watch = None, every: Every = 1.0, as_
     """Show what is ready, held, running and done, and how long it waited.
 
     ready: could start now. held: waits for a limit of its tenant. queue_time: from enqueue (or due) to
-    start, of what ended in the last minute.
+    start, of what ended in the last minute. paused: by operators, see `nooble operations`.
 
     nooble status
 
@@ -132,6 +132,7 @@ def _headings(domain: DomainStatus) -> list[RenderableType]:
         ),
         Text(f"{domain.sleepers} idle", style="dim"),
         Text(f"{domain.scheduled:,} scheduled", style="dim"),
+        *([Text(f"{domain.paused:,} paused", style="yellow")] if domain.paused else []),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from nooble_tasks._engine import Engine, inspection
+from nooble_tasks._engine import Engine, inspection, pauses
 
 from .figures import quantile
 
@@ -28,13 +28,15 @@ class TierStatus(NamedTuple):
 
 
 class DomainStatus(NamedTuple):
-    """One domain. `sleepers`: workers with nothing to do."""
+    """One domain. `sleepers`: workers with nothing to do. `paused`: how many of its
+    tiers and action types are, the domain itself included."""
 
     domain: str
     scheduled: int
     workers: int
     sleepers: int
     tiers: list[TierStatus]
+    paused: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON knows it."""
@@ -76,4 +78,5 @@ async def _domain(engine: Engine, domain: str) -> DomainStatus:
                 quantile(waited, 0.99),
             )
         )
-    return DomainStatus(domain, counts.scheduled, counts.workers, counts.sleepers, rows)
+    paused = len(await pauses.list_pauses(engine, domain))
+    return DomainStatus(domain, counts.scheduled, counts.workers, counts.sleepers, rows, paused)

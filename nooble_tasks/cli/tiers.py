@@ -73,7 +73,7 @@ def _show(found: Sequence[TierStanding]) -> None:
         ]
         made.add_row(
             each.domain,
-            each.tier,
+            marked(each.tier, "yellow", each.paused),
             str(each.rank),
             _share(each),
             *([f"{each.weight:g}"] if wide() else []),
@@ -85,6 +85,9 @@ def _show(found: Sequence[TierStanding]) -> None:
             *([", ".join(limits) or "none"] if wide() else []),
         )
     out().print(made)
+    for at, each in enumerate(tier for tier in found if tier.paused):
+        text = f"paused now in {each.domain}: {each.tier}, {each.paused}"
+        out().print(text if at else f"\n{text}", style="yellow")
 
 
 def _share(each: TierStanding) -> str:

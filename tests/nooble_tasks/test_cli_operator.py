@@ -146,3 +146,16 @@ async def test_which_tier_and_whether_it_takes_work(sent: BaseRedisClient, noobl
     assert (await nooble("tenant", "unregister", "newcomer")).text == "newcomer was not registered"
     did = [each.did for _, each in await sent.operator.operations()]
     assert "register newcomer professional" in did
+
+
+async def test_what_is_paused_is_seen_where_one_looks_first(sent: BaseRedisClient, nooble: Nooble) -> None:
+    assert "paused" not in (await nooble("status", "-1")).out
+    assert "paused" not in (await nooble("tiers")).out
+    await sent.operator.pause("tier:free", by="ana", why="index rebuild")
+    assert "1 paused" in (await nooble("status", "-1")).out
+    done = await nooble("tiers")
+    assert done.text.endswith("paused now in probe: free, by ana: index rebuild")
+    await sent.operator.pause("domain", by="bo")
+    assert (await nooble("tiers")).text.count("by bo") == 4
+    told = json.loads((await nooble("status", "--json")).out)
+    assert told["domains"][0]["paused"] == 2
