@@ -21,6 +21,9 @@ NAMED = 10
 _AT_ONCE = 200
 
 
+_KINDS = ("waiting", "scheduled", "running", "registered")
+
+
 class Tenants(NamedTuple):
     """Some tenants: how many, and the names of the first few."""
 
@@ -45,8 +48,9 @@ class TierEffect(NamedTuple):
 
 
 class Occupied(NamedTuple):
-    """What is left in a tier that a policy no longer has: it would never start. What waits includes what is
-    set aside."""
+    """What is left in a tier that a policy no longer has: such actions would never start, such tenants would
+    fall to the default tier. What waits includes what is set aside. ``registered`` are tenants registered
+    for the tier; an empty ``domain`` is all of them, while no domain was ever served."""
 
     domain: str
     tier: str
@@ -54,13 +58,12 @@ class Occupied(NamedTuple):
     waiting: int
     scheduled: int
     running: int
+    registered: int
 
     def __str__(self) -> str:
-        parts = [f"{getattr(self, name):,} {name}" for name in ("waiting", "scheduled", "running")]
-        plural = "" if self.tenants.total == 1 else "s"
-        return (
-            f"{self.domain}: tier {self.tier} has {self.tenants.total:,} tenant{plural} ({', '.join(parts)})"
-        )
+        parts = [f"{getattr(self, name):,} {name}" for name in _KINDS]
+        tenants = f"{self.tenants.total:,} tenant{'' if self.tenants.total == 1 else 's'}"
+        return f"{self.domain or 'all domains'}: tier {self.tier} has {tenants} ({', '.join(parts)})"
 
 
 class DryRun(NamedTuple):
@@ -176,18 +179,22 @@ async def _weigh(
 
 
 async def occupied(engine: Engine, domains: Sequence[str], tiers: Sequence[str]) -> list[Occupied]:
-    """Which of these tiers still have something that waits, is scheduled or runs, domain by domain."""
+    """Which of these tiers still have something that waits, is scheduled or runs, or tenants, by domain."""
     found: list[Occupied] = []
     if tiers:
         for domain in domains:
-            found += await _occupied(engine, domain, tiers)
+            found += await _occupied(domain, tiers, _all_there_is(engine, domain))
+        if not domains:
+            found += await _occupied("", tiers, _registered(engine, engine.keys.shared("tenants")))
     return found
 
 
-async def _occupied(engine: Engine, domain: str, tiers: Sequence[str]) -> list[Occupied]:
-    counts = {tier: {"waiting": 0, "scheduled": 0, "running": 0} for tier in tiers}
+async def _occupied(
+    domain: str, tiers: Sequence[str], there_is: AsyncIterator[tuple[str, str, int]]
+) -> list[Occupied]:
+    counts = {tier: dict.fromkeys(_KINDS, 0) for tier in tiers}
     tenants = {tier: _Sample() for tier in tiers}
-    async for kind, scope, count in _all_there_is(engine, domain):
+    async for kind, scope, count in there_is:
         tenant, _, tier = scope.partition(":")
         if tier in counts:
             counts[tier][kind] += count
@@ -199,9 +206,17 @@ async def _occupied(engine: Engine, domain: str, tiers: Sequence[str]) -> list[O
     ]
 
 
+async def _registered(engine: Engine, key: str) -> AsyncIterator[tuple[str, str, int]]:
+    async for tenant, registration in engine.redis.hscan_iter(key, count=_AT_ONCE):
+        if tenant != b"*":
+            yield "registered", f"{tenant.decode()}:{registration.decode().partition(' ')[0]}", 1
+
+
 async def _all_there_is(engine: Engine, domain: str) -> AsyncIterator[tuple[str, str, int]]:
-    """(waiting, scheduled or running; tenant:tier; how many) of everything in a domain, a few at a time."""
+    """(kind; tenant:tier; how many) of everything in a domain, a few at a time."""
     redis, keys = engine.redis, engine.keys
+    async for registration in _registered(engine, keys.of("registry", domain)):
+        yield registration
     async for scope, count in redis.hscan_iter(keys.of("waiting", domain), count=_AT_ONCE):
         yield "waiting", scope.decode(), int(count)
     for field in await redis.hkeys(keys.of("pauses", domain)):

@@ -39,7 +39,7 @@ class PolicyConflictError(PolicyError):
 
 
 class TierInUseError(PolicyError):
-    """A policy lacks tiers that still have actions, which would never start; nothing was written."""
+    """A policy lacks tiers that still have actions or registered tenants; the running policy stays."""
 
     def __init__(self, occupied: Iterable[object]) -> None:
         self.occupied = list(occupied)

@@ -143,11 +143,14 @@ class PolicyStore:
             if expected is not None and version != expected and not force:
                 raise PolicyConflictError(expected, version, str(current or "none"))
             expected = version
-            await self._refuse_occupied(current, policy)
+            removed = [name for name in current.tiers() if name not in policy.tiers] if current else []
+            await self._refuse_occupied(removed)
             added = await self._add(last, text, by, why)
             if added is not None:
                 done = Published(added, True, await self._put_to_work(added, policy))
                 await self._note(done)
+                if current is not None and removed:
+                    await self._recheck(current, added, removed)
                 return done
 
     async def rollback(
@@ -170,11 +173,19 @@ class PolicyStore:
         version = current.version if current else 0
         return await dry_run(self._engine, await self.domains(), old, policy, version)
 
-    async def _refuse_occupied(self, current: PolicyVersion | None, policy: Policy) -> None:
-        removed = [name for name in current.tiers() if name not in policy.tiers] if current else []
+    async def _refuse_occupied(self, removed: Sequence[str]) -> None:
         left = await occupied(self._engine, await self.domains(), removed)
         if left:
             raise TierInUseError(left)
+
+    async def _recheck(self, old: PolicyVersion, new: PolicyVersion, removed: Sequence[str]) -> None:
+        """An action may have got into a tier after it was found empty: then the tier comes back."""
+        try:
+            await self._refuse_occupied(removed)
+        except TierInUseError:
+            why = f"undoes version {new.version}: actions got into a tier meanwhile that it lacks"
+            await self.publish(old.text, by=new.by, why=why, expected=new.version)
+            raise
 
     async def _add(self, version: int, text: str, by: str, why: str) -> PolicyVersion | None:
         """The next version after ``version``; None when somebody else's is there already."""

@@ -102,7 +102,10 @@ async def test_what_would_be_refused(store: PolicyStore, nooble: Nooble, file: P
     _write(file, 'default_tier = "gold"\n[tiers.gold]\npriority = 1\n')
     done = await nooble("policy", "diff", str(file))
     assert done.code == 1
-    assert "Refused: probe: tier free has 1 tenant (2 waiting, 0 scheduled, 2 running): busy" in done.text
+    assert (
+        "Refused: probe: tier free has 1 tenant (2 waiting, 0 scheduled, 2 running, 0 registered): busy"
+        in done.text
+    )
     for option in (["--force"], ["--expect", "1"]):
         done = await nooble("policy", "publish", str(file), "--why", "x", *option)
         assert (done.code, done.out) == (1, "")

@@ -11,6 +11,7 @@ from scheduler import Outcome, PolicyStore, TierInUseError
 from scheduler.dry_run import NAMED, Occupied, Tenants, TierEffect
 from scheduler.overrides import pause_tenant, set_override
 from scheduler.pauses import action_type, pause
+from scheduler.registry import Registry
 from tests.scheduler.world import MINUTE, World, new, some
 
 NOBODY = Tenants(0, [])
@@ -121,11 +122,17 @@ BOTH = policy(gold="", free="")
 ONE = policy(free="")
 
 
-@pytest.mark.parametrize("what", ["waiting", "held", "scheduled", "retrying", "running", "aside"])
+@pytest.mark.parametrize(
+    "what", ["waiting", "held", "scheduled", "retrying", "running", "aside", "registered"]
+)
 async def test_a_tier_that_is_not_empty_stays(redis: Redis, what: str) -> None:
     world, store = await started(redis, BOTH.replace("priority = 1\n", "priority = 1\nmax_concurrency = 1\n"))
     later = {"due_ms": world.now + MINUTE} if what == "scheduled" else {}
-    await world.enqueue(new("x1", "acme", "gold", **later), new("y1", "acme", "free"))
+    if what == "registered":
+        await Registry(world.engine).register("acme", "gold", by="ana")
+        await Registry(world.engine).drain("acme", by="ana")
+    else:
+        await world.enqueue(new("x1", "acme", "gold", **later))
     if what == "held":
         await world.enqueue(new("x2", "acme", "gold"))
     if what == "aside":
@@ -139,6 +146,7 @@ async def test_a_tier_that_is_not_empty_stays(redis: Redis, what: str) -> None:
         "waiting": int(what in ("waiting", "held", "aside")),
         "scheduled": int(what in ("scheduled", "retrying")),
         "running": int(what in ("running", "held")),
+        "registered": int(what == "registered"),
     }
     expected = Occupied(world.domain, "gold", Tenants(1, ["acme"]), **counts)
     found = await store.dry_run(ONE)
@@ -207,3 +215,32 @@ async def test_limits_that_many_share(redis: Redis) -> None:
         ("", "limit upstream", 1),
         ("free", "tier", 1),
     ]
+
+
+async def test_tenants_of_a_tier_while_no_domain_was_ever_served(redis: Redis) -> None:
+    store = PolicyStore(World(redis, BOTH).engine)
+    await publish(store, BOTH)
+    await Registry(store._engine).register_many({"a": "gold", "b": "gold", "c": "free"}, by="ana")
+    with pytest.raises(TierInUseError, match=r"all domains: tier gold has 2 tenants \(.* 2 registered\)"):
+        await publish(store, ONE)
+
+
+async def test_an_action_that_gets_into_the_tier_meanwhile(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The policy that lacks the tier is undone at once."""
+    world, store = await started(redis, BOTH)
+    inner = store._add
+
+    async def add(last: int, text: str, by: str, why: str) -> Any:
+        if text == ONE:
+            await world.enqueue(new("late", "acme", "gold"))
+        return await inner(last, text, by, why)
+
+    monkeypatch.setattr(store, "_add", add)
+    with pytest.raises(TierInUseError, match="1 waiting"):
+        await publish(store, ONE)
+    newest, undone, _ = await store.history()
+    assert (newest.version, newest.text, undone.text) == (3, BOTH, ONE)
+    assert newest.why.startswith("undoes version 2")
+    assert await world.claim_ids() == ["late"]
