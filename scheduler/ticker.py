@@ -11,7 +11,7 @@ from .maintenance import Loop
 from .schedule_store import ScheduleStore
 
 _LOOK_EVERY_S = 5.0
-_SPREAD_S = 0.02
+_SPREAD_S = 0.01
 _REDECLARE_S = 30.0
 
 
@@ -19,7 +19,7 @@ class Ticker(Loop):
     """Fires what is due in some domains, on time; ``nudge`` it when a due time may have come nearer.
 
     ``declare``, if given, is called at the start and from time to time: it says what the code declares.
-    Many tickers wake for the same due time, so each a few milliseconds (at most 20) apart from the others.
+    Many tickers wake for the same due time, so each a few milliseconds (at most 10) apart from the others.
     """
 
     name = "cron"

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scheduler.registry import Registry
 from scheduler.schedule_errors import ScheduleConflictError, ScheduleError, UnknownScheduleError
 from scheduler.schedule_store import ScheduleStore
 from scheduler.schedules import DUE_MARK, ID_MARK, Misfire, Overlap, Schedule, action_id_of, plan
@@ -196,6 +197,16 @@ async def test_limits_hold_what_is_due(world: World, store: ScheduleStore) -> No
     assert await world.redis.zrange(world.key("held"), 0, -1) == [b"acme:free"]
     world.clock.advance(MINUTE + 1)
     assert len((await world.claim(slots=50)).actions) == 2  # 5 a day
+
+
+async def test_the_tier_is_what_the_tenant_is_registered_for(world: World, store: ScheduleStore) -> None:
+    await Registry(world.engine).register("acme", "free", by="ana", domains=[world.domain])
+    await put(store, world, every(tier="enterprise"))
+    await put(store, world, every(schedule_id="s2", tier=""))
+    world.clock.advance(MINUTE)
+    assert (await store.fire_due(world.domain)).fired == 2
+    assert {each.tier for each in (await world.claim()).actions} == {"free"}
+    assert [each.last and each.last.accepted for each in await store.listed(world.domain)] == [True, True]
 
 
 async def test_conflicts_and_unknown_names(world: World, store: ScheduleStore) -> None:
