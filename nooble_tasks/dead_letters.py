@@ -31,7 +31,7 @@ _WHY_NOT = {
     "broken": "there is no action in it",
     "alive": "an action of that id is alive",
     "unique": "another action holds its unique key",
-    "tier": "its tier is not in the policy",
+    "drain": "its tenant is drained and takes no new work",
     "key": "somebody else's key stands where its stream should be",
 }
 

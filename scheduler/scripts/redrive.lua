@@ -1,26 +1,23 @@
--- redrive: dead letters go back in line under their own ids, their attempts counted anew. A letter goes in
+-- redrive: dead letters go back in line under their own ids, their attempts counted anew, in the tier that the
+-- registry says today, else in their own. A letter goes in
 -- the same step in which its action is in line again, so nothing is lost or doubled wherever a caller stops.
 --
--- @keys policy actions unique_holders scheduled delayed response
+-- @keys actions unique_holders scheduled delayed response
 -- @argv now_ms:int by:str why:str did:str tenant:str first_due_ms:int every_us:int letters:rest
 --       by, why, did: kept among the operators' commands when a letter goes; did '': not
 --       the n-th letter that goes is due at first_due_ms + (n - 1) * every_us / 1000
 -- @include letters
+-- @include tier_of
 -- @include waiting
 -- @include wake
 -- @include events
 -- @include operations
 -- REPLY: per letter 'redriven', 'gone' (somebody else took it), 'broken' (there is no action in it),
---        'alive' (an action of that id is alive), 'unique <id>' (its unique key is held), 'tier <name>' (not in
---        the policy), 'key' (no stream stands where its stream should be)
+--        'alive' (an action of that id is alive), 'unique <id>' (its unique key is held), 'drain' (the tenant
+--        takes no new work), 'key' (no stream stands where its stream should be)
 
 local key = dead_prefix .. tenant
-local known_tiers
-local policy_json = redis.call('GET', policy_key)
-if policy_json then
-  known_tiers = {}
-  for _, tier in ipairs(cjson.decode(policy_json).tiers) do known_tiers[tier.name] = true end
-end
+local has_registry = read_registry({tenant})
 
 local streams, added, counts, event_lines, placed = {}, {}, {}, {}, 0
 
@@ -59,8 +56,10 @@ local function redrive(entry)
     local holder = redis.call('HGET', unique_holders_key, unique_key)
     if holder and redis.call('HEXISTS', actions_key, holder) == 1 then return 'unique ' .. holder end
   end
-  if known_tiers and not known_tiers[letter.tier] then return 'tier ' .. letter.tier end
-  local stream = tenant .. ':' .. letter.tier
+  local tier = letter.tier
+  if has_registry then tier = tier_of(tenant, '~' .. tier) end
+  if not tier then return 'drain' end
+  local stream = tenant .. ':' .. tier
   local due_ms = math.max(now_ms, first_due_ms + math.floor(placed * every_us / 1000))
   -- The first write adds: a server out of memory refuses it, and the letter stays.
   local at = place(stream, id, new_head(id, deadline_ms, action_type, due_ms, reply_to, unique_key), letter.data, due_ms)
@@ -70,7 +69,7 @@ local function redrive(entry)
   if unique_key ~= '-' then redis.call('HSET', unique_holders_key, unique_key, id) end
   redis.call('DEL', response_prefix .. id) -- its answer is the one that comes now
   placed = placed + 1
-  counts[letter.tier] = (counts[letter.tier] or 0) + 1
+  counts[tier] = (counts[tier] or 0) + 1
   event_lines[#event_lines + 1] = table.concat({'redriven', now_ms, id, action_type, stream}, ' ')
   return 'redriven'
 end

@@ -56,6 +56,23 @@ async def test_a_deadline_in_the_future_stays(world: World, letters: DeadLetters
     assert (await world.claim()).actions[0].deadline_ms == NOW + MINUTE
 
 
+@pytest.mark.parametrize(
+    ("registered", "tier"),
+    [(None, "enterprise"), ("professional", "professional"), ("solo", "solo"), ("gone", "free")],
+)
+async def test_the_tier_is_what_the_registry_says_today(
+    world: World, letters: DeadLetters, registered: str | None, tier: str
+) -> None:
+    """`gone`: neither the registered tier nor the letter's is in the policy any more."""
+    await bury(world, new("x1"))
+    if registered == "gone":
+        await world.redis.hset(world.key("registry"), "*", '{"order":["free"],"default":"free"}')
+    elif registered:
+        await world.redis.hset(world.key("registry"), "acme", registered)
+    assert (await letters.redrive(world.domain, await found(letters))).redriven == 1
+    assert [action.tier for action in (await world.claim()).actions] == [tier]
+
+
 async def test_redriven_at_a_rate(world: World, letters: DeadLetters) -> None:
     await bury(world, *some(250))
     said = await letters.redrive(world.domain, await found(letters, newest_first=False), rate_per_s=3)
@@ -75,7 +92,7 @@ async def test_redriven_at_a_rate(world: World, letters: DeadLetters) -> None:
     assert set(await world.unfinished()) == {"mailbox:w1"}
 
 
-@pytest.mark.parametrize("why", ["gone", "broken", "alive", "unique", "tier", "key"])
+@pytest.mark.parametrize("why", ["gone", "broken", "alive", "unique", "drain", "key"])
 async def test_what_cannot_go_back_stays_as_it_is(world: World, letters: DeadLetters, why: str) -> None:
     await bury(world, new("x1", unique_key="u"))
     [letter] = await found(letters)
@@ -94,9 +111,8 @@ async def test_what_cannot_go_back_stays_as_it_is(world: World, letters: DeadLet
             world.clock.advance(3 * world.engine.duplicate_window_ms)
             await world.enqueue(new("x2", unique_key="u"))
             said = "unique x2"
-        case "tier":
-            await world.redis.set(world.key("policy"), '{"tiers":[{"name":"gold"}]}')
-            said = "tier enterprise"
+        case "drain":
+            await world.redis.hset(world.key("registry"), "acme", "enterprise drain")
         case "key":
             await world.redis.set(world.stream(), "somebody's")
     before = await world.snapshot()
