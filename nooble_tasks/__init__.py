@@ -101,6 +101,7 @@ from .errors import (
     UnknownTier,
 )
 from .handle import ActionHandle
+from .health import Health, HealthServer, Readiness
 from .ids import ServiceRegistry, check_action_id, check_domain, check_id, check_tenant_id, check_tier, new_id
 from .inspector import Inspector
 from .logs import get_logger, init_logging
@@ -157,6 +158,8 @@ __all__ = [
     "ExecutionContext",
     "HandlerProcessDied",
     "HandlerSignal",
+    "Health",
+    "HealthServer",
     "Inspector",
     "InvalidAction",
     "InvalidId",
@@ -193,6 +196,7 @@ __all__ = [
     "QueueManager",
     "QueueUnavailable",
     "RateLimited",
+    "Readiness",
     "RedisManager",
     "RedisStateManager",
     "Registration",

@@ -63,6 +63,11 @@ class Line:
         return len(self._tasks)
 
     @property
+    def overdue(self) -> int:
+        """How many attempts run on though their time is up."""
+        return len(self._overdue)
+
+    @property
     def waiting(self) -> int:
         """How many claimed actions wait for room."""
         return self._anteroom.waiting if self._anteroom is not None else 0

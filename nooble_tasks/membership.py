@@ -18,6 +18,7 @@ from .ids import new_id
 from .mailbox import Mailbox
 from .phase import Phase
 from .version import VERSION
+from .watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 _AGAIN_S = 1.0
@@ -54,6 +55,7 @@ class Membership:
         self._claims = True
         self._heartbeat: Heartbeat | None = None
         self._mailbox: Mailbox | None = None
+        self._watchdog: Watchdog | None = None
         self.worker_id = self._new_id()
 
     async def join(self) -> None:
@@ -81,6 +83,8 @@ class Membership:
         self._mailbox = Mailbox(self._bus.redis, self._bus.keys, self.worker_id, self._domains, self._deliver)
         self._heartbeat.start()
         self._mailbox.start()
+        self._watchdog = Watchdog(self._bus.settings.blocked_loop_s)
+        self._watchdog.start()
 
     async def part(self) -> None:
         """Stop heartbeat and mailbox; the leases are left as they are."""
@@ -89,6 +93,8 @@ class Membership:
             await maintenance.end_task(announcing)
         heartbeat, self._heartbeat = self._heartbeat, None
         mailbox, self._mailbox = self._mailbox, None
+        if self._watchdog is not None:
+            self._watchdog.stop()
         if heartbeat is not None:
             await asyncio.to_thread(heartbeat.stop)
         if mailbox is not None:

@@ -100,6 +100,12 @@ class CommonAppSettings(BaseSettings):
     handler_processes: int = Field(
         0, ge=0, le=256, description="processes for handlers with run_in='process'; 0: one per core"
     )
+    blocked_loop_s: float = Field(
+        2.0, ge=0.05, le=600, description="a worker reports an event loop blocked for so long"
+    )
+    stuck_s: float = Field(
+        60.0, gt=0, description="not ready when work waits and nothing starts or ends for so long"
+    )
     drain_timeout_s: float = Field(25.0, ge=0, description="grace for running actions when stopping")
 
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING, ERROR")

@@ -53,6 +53,7 @@ class Turns:
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked_for = 0
         self._failures = 0
+        self.progress = 0
 
     @property
     def idle(self) -> bool:
@@ -143,6 +144,7 @@ class Turns:
             self._asked_for -= slots
             line.claims -= slots > 0
         self._note_refused(finishes, accepted)
+        self.progress += len(finishes)
         if claim is not None and worker_id == self._worker_id():  # else it is about an earlier lease
             self._start(line, claim, slots, wakes)
 
@@ -189,6 +191,7 @@ class Turns:
             return
         for claimed in claim.actions:
             line.start(claimed)
+        self.progress += len(claim.actions)
         line.plenty = claim.more or len(claim.actions) >= slots
         # A wake-up that came while the claim was under way may be about something the claim did not see.
         line.claimable = line.plenty or line.wakes != wakes

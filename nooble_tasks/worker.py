@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import RedisError
 
 from . import worker_signals
 from ._engine import SchedulerError, maintenance
@@ -33,6 +33,7 @@ from .pools import Pools
 from .server_check import check_at_start
 from .service import BaseService, by_domain
 from .settings import CommonAppSettings
+from .starting import insist
 from .turns import Turns
 
 _REJOIN_S = 1.0
@@ -144,7 +145,7 @@ class BaseWorker:
         """Work until stopped: by `stop`, a stop message or, in a burst, for lack of work."""
         self._ended.clear()
         try:
-            await self._insist(self.bus.ready)
+            await insist(self.bus.ready, self.phase, self._logger)
             await check_at_start(self.bus.redis, self.app_settings, self._logger)
             for service in self._services.values():
                 await service.start()
@@ -154,7 +155,7 @@ class BaseWorker:
                 for service in self._services.values()
                 if service.has_handlers_in("process")
             )
-            await self._insist(self._ensure_consumer_group_exists)
+            await insist(self._ensure_consumer_group_exists, self.phase, self._logger)
             self._logger.info(
                 "worker %s is ready for %s, %d slots",
                 self.worker_id,
@@ -203,6 +204,21 @@ class BaseWorker:
         return sum(line.waiting for line in self._lines.values())
 
     @property
+    def domains(self) -> list[str]:
+        """Whose actions it runs."""
+        return list(self._lines)
+
+    @property
+    def progress(self) -> int:
+        """How often attempts started or ended."""
+        return self._turns.progress
+
+    @property
+    def overdue(self) -> int:
+        """How many handlers run on though their time is up."""
+        return sum(line.overdue for line in self._lines.values())
+
+    @property
     def given_up(self) -> int:
         """How many handlers swallow every cancellation and still run though their actions were given back."""
         return sum(not task.done() for line in self._lines.values() for task in line.given_up)
@@ -222,18 +238,6 @@ class BaseWorker:
         """Join the domains: take on the newest policy, register. Streams and groups come with their
         first action."""
         await self._membership.join()
-
-    async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Do what comes before the first turn, again while Redis does not answer; not when it says no."""
-        while not self.phase.leaving:
-            try:
-                await step()
-                return
-            except (AuthenticationError, NoPermissionError):
-                raise
-            except (RedisError, OSError) as error:
-                self._logger.warning("starting: %s; again in %.1f s", error, _REJOIN_S)
-                await asyncio.sleep(_REJOIN_S)
 
     async def _process_action_loop(self) -> None:
         """Turn after turn, until told to leave and drained."""

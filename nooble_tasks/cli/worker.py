@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,6 +34,11 @@ Reload = Annotated[bool, typer.Option("--reload", help="Restart when code below 
 NoMaintenance = Annotated[
     bool, typer.Option("--no-maintenance", help="Leave promoting and reclaiming to others.")
 ]
+HealthPort = Annotated[
+    int | None,
+    typer.Option(min=0, max=65_535, help="Answer /health/live and /health/ready; one port more per process."),
+]
+HealthHost = Annotated[str, typer.Option(help="Where the health port listens.")]
 Processes = Annotated[int, typer.Option("--processes", "-p", min=1, help="Worker processes.")]
 
 
@@ -49,15 +55,17 @@ def worker(
     burst: Burst = False,
     reload: Reload = False,
     no_maintenance: NoMaintenance = False,
+    health_port: HealthPort = None,
+    health_host: HealthHost = "127.0.0.1",
 ) -> int:
     """Run one service, or several domains in one process, until SIGTERM or Ctrl-C.
 
     The first signal drains: nothing new starts, running actions end within the grace (drain_timeout_s), the
-    others go back unspent. A second one cuts the grace short.
+    others go back unspent. A second one cuts the grace short. SIGUSR1 makes it quiet, SIGUSR2 drains it.
 
     nooble worker services.embedding
 
-    nooble worker services.query services.ingestion --concurrency 20 --processes 4
+    nooble worker services.query services.ingestion --concurrency 20 --processes 4 --health-port 8081
     """
     if reload or processes > 1:
         from .target import service_class, use_current_folder
@@ -66,13 +74,23 @@ def worker(
         for target in targets:
             service_class(target)  # a wrong name is told once, here
         arguments = _own_arguments(targets, concurrency, loop, burst, no_maintenance)
-        return _reloading(arguments) if reload else _many(arguments, processes)
-    return run_async(_work(targets, concurrency, burst, not no_maintenance), loop)
+        if not reload:
+            return _many(arguments, processes, health_port, health_host)
+        return _reloading(arguments + _health_arguments(health_port, health_host))
+    health = None if health_port is None else (health_host, health_port)
+    return run_async(_work(targets, concurrency, burst, not no_maintenance, health), loop)
 
 
-async def _work(targets: list[str], concurrency: int | None, burst: bool, maintain: bool) -> int:
+async def _work(
+    targets: list[str],
+    concurrency: int | None,
+    burst: bool,
+    maintain: bool,
+    health: tuple[str, int] | None,
+) -> int:
     from nooble_tasks.embedded import resolve_redis_url
     from nooble_tasks.errors import ConfigurationError
+    from nooble_tasks.health import HealthServer
     from nooble_tasks.logs import init_logging
     from nooble_tasks.redis_manager import RedisManager
     from nooble_tasks.worker import BaseWorker
@@ -97,7 +115,12 @@ async def _work(targets: list[str], concurrency: int | None, burst: bool, mainta
         running = BaseWorker(first, redis, services, concurrency=concurrency, burst=burst, maintain=maintain)
         interrupted = _handle_signals(running)
         try:
-            await running.run()
+            async with AsyncExitStack() as stack:
+                if health is not None:
+                    server = HealthServer(running, health[1], host=health[0])
+                    await stack.enter_async_context(server)
+                    running._logger.info("probes are answered on http://%s:%d/health/ready", *health)
+                await running.run()
         finally:
             await running.bus.close()
         running._logger.info("worker has ended")
@@ -169,13 +192,23 @@ def _reloading(arguments: list[str]) -> int:
     return INTERRUPTED  # it only returns for Ctrl-C or SIGTERM
 
 
-def _many(arguments: list[str], processes: int) -> int:
+def _health_arguments(port: int | None, host: str, number: int = 1) -> list[str]:
+    if port is None:
+        return []
+    return ["--health-port", str(port + number - 1 if port else 0), "--health-host", host]
+
+
+def _many(arguments: list[str], processes: int, health_port: int | None, health_host: str) -> int:
     """Run the worker several times, supervised."""
     from .procfile import ProcessSpec, own_command
     from .running import supervise
 
     specs = [
-        ProcessSpec(f"worker.{number}", (*own_command(), *arguments), {})
+        ProcessSpec(
+            f"worker.{number}",
+            (*own_command(), *arguments, *_health_arguments(health_port, health_host, number)),
+            {},
+        )
         for number in range(1, processes + 1)
     ]
     ended_well, interrupted = run_async(supervise(specs, environment=dict(os.environ)))
