@@ -36,13 +36,16 @@ class TierCounts(NamedTuple):
 
 
 class DomainCounts(NamedTuple):
-    """How a domain stands. ``scheduled``: delayed and retrying actions; ``sleepers``: idle workers."""
+    """How a domain stands. ``scheduled``: delayed and retrying actions; ``sleepers``: idle workers.
+    ``set_aside``: actions of paused types; they are in no tier's counts.
+    """
 
     domain: str
     tiers: list[TierCounts]
     scheduled: int
     workers: int
     sleepers: int
+    set_aside: int = 0
 
 
 class Waiting(NamedTuple):
@@ -63,7 +66,8 @@ async def domain_counts(engine: Engine, domain: str) -> DomainCounts:
     pipeline.zcard(keys.of("scheduled", domain))
     pipeline.zrange(keys.of("workers", domain), 0, -1)
     pipeline.zcard(keys.of("sleepers", domain))
-    policy, counters, scheduled, workers, sleepers = await pipeline.execute()
+    pipeline.hkeys(keys.of("pauses", domain))
+    policy, counters, scheduled, workers, sleepers, paused = await pipeline.execute()
     tiers = [tier["name"] for tier in json.loads(policy)["tiers"]] if policy else engine.policy.names()
     running: dict[str, int] = {}
     for (_, tier), count in (await running_by_line(engine, domain)).items():
@@ -77,7 +81,18 @@ async def domain_counts(engine: Engine, domain: str) -> DomainCounts:
                 of_tier[held] += line.actions
                 of_tier[2 + held] += 1
     rows = [_tier_counts(tier, sums[tier], counters, running.get(tier, 0)) for tier in tiers]
-    return DomainCounts(domain, rows, scheduled, len(workers), sleepers)
+    set_aside = await _set_aside(engine, domain, paused)
+    return DomainCounts(domain, rows, scheduled, len(workers), sleepers, set_aside)
+
+
+async def _set_aside(engine: Engine, domain: str, paused: list[bytes]) -> int:
+    """Actions that left their lines because their type is paused."""
+    pipeline = engine.redis.pipeline(transaction=False)
+    for what in paused:
+        kind, _, name = what.decode().partition(":")
+        if kind in ("type", "resuming"):
+            pipeline.zcard(engine.keys.of("set_aside", domain, name))
+    return sum(await pipeline.execute()) if len(pipeline) else 0
 
 
 async def waiting_pages(engine: Engine, domain: str) -> AsyncIterator[list[Waiting]]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from . import scripts
 from .engine import MAX_ITEMS, Engine
-from .errors import UnknownLimitError, UnknownTierError, nearest
+from .errors import ScriptError, UnknownLimitError, UnknownTierError, nearest
 from .holds import rehold
 from .overrides import require_author
 
@@ -65,9 +65,10 @@ async def pause(engine: Engine, domains: Iterable[str], what: str, *, by: str, w
         now_ms = engine.clock.now_ms()
         text = json.dumps({"by": by, "at_ms": now_ms, "why": why}, separators=(",", ":"))
         args = [now_ms, what, text, by, why]
-        changed |= bool(
-            await scripts.run(engine.redis, scripts.load("pause"), engine.keys.root(domain), args)
-        )
+        done = await scripts.run(engine.redis, scripts.load("pause"), engine.keys.root(domain), args)
+        if done < 0:
+            raise ScriptError("pause", f"200 action types are paused in {domain}; pause the domain or a tier")
+        changed |= done == 1
     return changed
 
 

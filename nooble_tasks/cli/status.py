@@ -133,6 +133,7 @@ def _headings(domain: DomainStatus) -> list[RenderableType]:
         Text(f"{domain.sleepers} idle", style="dim"),
         Text(f"{domain.scheduled:,} scheduled", style="dim"),
         *([Text(f"{domain.paused:,} paused", style="yellow")] if domain.paused else []),
+        *([Text(f"{domain.set_aside:,} set aside", style="yellow")] if domain.set_aside else []),
     ]
 
 

@@ -29,7 +29,7 @@ class TierStatus(NamedTuple):
 
 class DomainStatus(NamedTuple):
     """One domain. `sleepers`: workers with nothing to do. `paused`: how many of its
-    tiers and action types are, the domain itself included."""
+    tiers and action types are, the domain itself included. `set_aside`: actions of paused types."""
 
     domain: str
     scheduled: int
@@ -37,6 +37,7 @@ class DomainStatus(NamedTuple):
     sleepers: int
     tiers: list[TierStatus]
     paused: int = 0
+    set_aside: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON knows it."""
@@ -79,4 +80,6 @@ async def _domain(engine: Engine, domain: str) -> DomainStatus:
             )
         )
     paused = len(await pauses.list_pauses(engine, domain))
-    return DomainStatus(domain, counts.scheduled, counts.workers, counts.sleepers, rows, paused)
+    return DomainStatus(
+        domain, counts.scheduled, counts.workers, counts.sleepers, rows, paused, counts.set_aside
+    )

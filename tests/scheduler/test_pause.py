@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler import NewAction, Outcome, PolicyError, State, UnknownTierError, pauses, scripts
+from scheduler import NewAction, Outcome, PolicyError, ScriptError, State, UnknownTierError, pauses, scripts
+from scheduler.counts import domain_counts
 from scheduler.holds import rehold
 from scheduler.inspect import state_of
 from tests.scheduler.picture import Picture
@@ -126,6 +127,14 @@ async def test_paused_again_while_it_is_resumed(world: World) -> None:
     assert await world.claim_ids() == ["s1", "s2", "s3"]
 
 
+async def test_what_is_set_aside_is_counted(world: World) -> None:
+    await world.enqueue(*of_type("a.slow", "s1", "s2"), new("x1"))
+    await pause(world, "type:a.slow")
+    await world.claim()
+    counts = await domain_counts(world.engine, world.domain)
+    assert (counts.set_aside, sum(tier.ready + tier.held for tier in counts.tiers)) == (2, 0)
+
+
 async def test_cancelling_what_is_set_aside(world: World) -> None:
     await world.enqueue(*of_type("a.slow", "s1", "s2"))
     await pause(world, "type:a.slow")
@@ -183,6 +192,16 @@ async def test_what_there_is_not(world: World) -> None:
     with pytest.raises(PolicyError, match="`by` is empty"):
         await pauses.resume(world.engine, [world.domain], "domain", by="")
     assert await world.snapshot() == before
+
+
+async def test_only_so_much_can_be_paused(world: World) -> None:
+    """Every claim reads all of it."""
+    for n in range(200):
+        await pause(world, f"type:a.b{n}")
+    with pytest.raises(ScriptError, match="200 action types are paused in embedding"):
+        await pause(world, "type:a.more")
+    assert await pause(world, "domain")
+    assert not await pause(world, "type:a.b7")
 
 
 async def test_rehold_ends_the_holds_of_a_limit(world: World) -> None:
