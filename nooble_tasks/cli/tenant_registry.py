@@ -11,7 +11,8 @@ from .loops import run_async
 from .operating import AsJson, By, Tenant, Where, Why, author, operator, tell
 from .tenant import tenant
 
-Tier = Annotated[str, typer.Argument(metavar="TIER", help="Such as professional.")]
+Tier = Annotated[str | None, typer.Argument(metavar="TIER", help="Such as professional.")]
+SameTier = Annotated[str | None, typer.Option("--tier", help="The same, by name.")]
 End = Annotated[bool, typer.Option("--end", help="Take new actions again.")]
 EVERYWHERE = ["every domain, those to come included"]
 
@@ -22,21 +23,33 @@ def register(app: typer.Typer) -> None:
 
 @tenant.command("register", epilog=EXPLAINED)
 def register_tenant(
-    name: Tenant, tier: Tier, why: Why = "", by: By = None, domain: Where = None, as_json: AsJson = False
+    name: Tenant,
+    tier: Tier = None,
+    same: SameTier = None,
+    why: Why = "",
+    by: By = None,
+    domain: Where = None,
+    as_json: AsJson = False,
 ) -> int:
-    """Put a tenant on a tier, from its next action on. What waits stays in its line: see `tenant move`.
+    """Put a tenant on a tier, from its next action on. What waits stays in its line.
 
     nooble tenant register acme professional --why "contract 17"
 
     nooble tenant register acme enterprise --domain embedding
     """
 
+    wanted = tier or same
+    if wanted is None or (tier and same):
+        raise typer.BadParameter(f"say once for which tier: nooble tenant register {name} professional")
+
     async def act() -> None:
         async with operator() as commands:
-            await commands.register_tenant(name, tier, by=author(by), why=why, domains=domain or [])
+            await commands.register_tenant(name, wanted, by=author(by), why=why, domains=domain or [])
 
     run_async(act())
-    tell(f"registered {name} for {tier}", domain or EVERYWHERE, as_json=as_json, tenant_id=name, tier=tier)
+    tell(
+        f"registered {name} for {wanted}", domain or EVERYWHERE, as_json=as_json, tenant_id=name, tier=wanted
+    )
     return OK
 
 

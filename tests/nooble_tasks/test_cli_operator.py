@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -107,6 +108,8 @@ async def test_what_is_drastic_is_asked_first(
         (["pause", "domain", "prob", "--yes"], 1, "did you mean 'probe'?"),
         (["resume", "limit", "opnai"], 1, "unknown limit 'opnai'"),
         (["tenant", "register", "acme", "fre"], 1, "did you mean 'free'?"),
+        (["tenant", "register", "acme"], 2, "for which tier"),
+        (["tenant", "register", "acme", "free", "--tier", "free"], 2, "say once"),
         (["tenant", "drain", "acmee"], 1, "did you mean 'acme'?"),
         (["tenant", "unregister", "acmee"], 1, "did you mean 'acme'?"),
         (["operations", "--domain", "prob"], 1, "did you mean 'probe'?"),
@@ -159,3 +162,18 @@ async def test_what_is_paused_is_seen_where_one_looks_first(sent: BaseRedisClien
     assert (await nooble("tiers")).text.count("by bo") == 4
     told = json.loads((await nooble("status", "--json")).out)
     assert told["domains"][0]["paused"] == 2
+
+
+async def test_the_advice_of_a_refusal_is_a_command_that_works(
+    redis: Redis, client: BaseRedisClient, nooble: Nooble
+) -> None:
+    strict = 'unregistered = "default"\ndefault_tier = "free"\n'
+    strict += "[tiers.gold]\npriority = 1\n[tiers.free]\npriority = 2\n"
+    await client.bus.policies.join([DOMAIN], by="w1")
+    await client.bus.policies.publish(strict, by="ana", why="a test")
+    with pytest.raises(NoobleError) as refused:
+        await client.enqueue_action("probe.echo", tenant_id="acme", tier="gold")
+    [command] = re.findall(r"`nooble ([^`]+)`", str(refused.value))
+    done = await nooble(*command.split())
+    assert done.code == 0, done.err
+    assert (await client.enqueue_action("probe.echo", tenant_id="acme", tier="gold")).accepted
