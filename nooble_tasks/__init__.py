@@ -111,7 +111,7 @@ from .operating import Operator, TenantStanding
 from .queue_manager import DomainQueueManager, QueueManager
 from .rate_limit_headers import rate_limit_headers
 from .redis_manager import RedisManager, get_redis_client
-from .refusals import TenantDraining, TierNotAllowed
+from .refusals import BacklogFull, TenantDraining, TierNotAllowed
 from .retry import NO_RETRY, RetryPolicy
 from .retry_budget import RetryBudget
 from .schedules import ScheduleInfo, Schedules
@@ -137,6 +137,7 @@ __all__ = [
     "ActionTimeout",
     "AttemptError",
     "Backfilled",
+    "BacklogFull",
     "Backpressure",
     "BaseRedisClient",
     "BaseService",

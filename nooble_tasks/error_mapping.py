@@ -20,7 +20,7 @@ from .errors import (
     RateLimited,
     shorten,
 )
-from .refusals import TenantDraining
+from .refusals import BacklogFull, TenantDraining
 
 _MAX_MESSAGE = 2_000
 
@@ -88,5 +88,6 @@ _ACTION_ERRORS: dict[str, type[ActionError]] = {
         WorkerDied,
         NotReplicated,
         TenantDraining,
+        BacklogFull,
     )
 }

@@ -22,7 +22,8 @@
     │   ├── ActionExpired
     │   ├── ActionCancelled
     │   ├── RateLimited
-    │   ├── TenantDraining        in refusals.py
+    │   ├── BacklogFull           in refusals.py, as is the next
+    │   ├── TenantDraining
     │   ├── WorkerDied            worker after worker died with it (in delivery_errors.py, as is the next)
     │   ├── NotReplicated         in line, but not confirmed by enough replicas
     │   └── QueueUnavailable

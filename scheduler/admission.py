@@ -13,10 +13,13 @@ counts as registered for the default tier; under ``unregistered = "claimed"`` it
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from .backlog import Backlog
+from .calendar import period_at
 from .errors import ScriptError
+from .limit_rules import compile_limits
 from .model import Enqueued, NewAction, Refusal, RefusalReason
 from .tiers import Policy
 
@@ -77,12 +80,32 @@ def settings_json(policy: Policy, domain: str) -> str:
     settings: dict[str, Any] = {"order": policy.names(), "default": policy.default_tier}
     if policy.unregistered == "default":
         settings["strict"] = True
+    tiers = {name: policy.tier(name, domain) for name in policy.names()}
+    backlogs = {name: tier.max_backlog for name, tier in tiers.items() if tier.max_backlog != Backlog()}
+    if backlogs:
+        settings["backlog"] = {name: [most.actions, most.bytes] for name, most in backlogs.items()}
+    refusing = {
+        name: compile_limits(tier.limits, policy.time_zone)
+        for name, tier in tiers.items()
+        if tier.over_limit == "refuse"
+    }
+    if refusing:
+        settings["refuse"] = {name: [limit.wire() for limit in limits] for name, limits in refusing.items()}
+        periods = {limit.period for limits in refusing.values() for limit in limits if limit.period}
+        if periods:
+            settings["periods"] = sorted(periods)
     return json.dumps(settings, separators=(",", ":"))
 
 
 def admission_of(policy: Policy) -> Admission:
     """The same for the oracle."""
     return Admission(tuple(policy.names()), policy.default_tier, policy.unregistered)
+
+
+def periods_arg(names: Iterable[str], now_ms: int) -> str:
+    """Calendar periods as the script takes them."""
+    periods = [(name, period_at(name, now_ms)) for name in names]
+    return "|".join(f"{name}|{period.start_ms}|{period.end_ms}" for name, period in periods)
 
 
 def enqueue_args(batch: Sequence[NewAction], now_ms: int) -> Iterator[Any]:
@@ -138,6 +161,15 @@ _READ: Mapping[str, Callable[[str, str, Sequence[str]], Refusal]] = {
     ),
     "unknown": lambda tenant, claimed, words: Refusal(
         RefusalReason.UNKNOWN_TIER, tenant, claimed, known=tuple(words)
+    ),
+    "backlog": lambda tenant, claimed, words: Refusal(
+        RefusalReason.BACKLOG, tenant, claimed, limit=words[0], amount=int(words[1]), most=int(words[2])
+    ),
+    "limit": lambda tenant, claimed, words: Refusal(
+        RefusalReason.LIMIT, tenant, claimed, limit=" ".join(words[1:]), retry_after_ms=int(words[0])
+    ),
+    "deadline": lambda tenant, claimed, words: Refusal(
+        RefusalReason.DEADLINE, tenant, claimed, limit=" ".join(words[1:]), retry_after_ms=int(words[0])
     ),
     "drain": lambda tenant, _, words: Refusal(RefusalReason.DRAINING, tenant, words[0]),
 }

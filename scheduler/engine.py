@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from . import scripts, shared_tenants
-from .admission import enqueue_args, read_enqueued, settings_json
+from .admission import enqueue_args, periods_arg, read_enqueued, settings_json
 from .calendar import period_at
 from .clock import Clock
 from .finish_extra import extra_of
@@ -113,22 +113,36 @@ class Engine:
         script, root = scripts.load("enqueue"), self.keys.root(domain)
         now_ms = self.clock.now_ms()
         batches = list(_sized_batches(actions, lambda action: len(action.payload)))
-        calls = [
-            (script, root, [now_ms, self.duplicate_window_ms, *enqueue_args(batch, now_ms)])
-            for batch in batches
-        ]
+        fixed = self.enqueue_head(domain, now_ms)
+        calls = [(script, root, [*fixed, *enqueue_args(batch, now_ms)]) for batch in batches]
         replies, unsure = await run_confirmed(self._run, self.redis, calls, self.replication)
-        if b"nopolicy" in replies:  # nobody has served this domain yet
-            await self.publish_policy(domain)
-            return await self.enqueue(domain, actions)
+        for at, reply in enumerate(replies):
+            if await self.asks_again(domain, reply):
+                replies[at] = await self.enqueue(domain, batches[at])
         enqueued = [
-            read_enqueued(action, said)
+            said if isinstance(said, Enqueued) else read_enqueued(action, said)
             for batch, reply in zip(batches, replies, strict=True)
             for action, said in zip(batch, reply, strict=True)
         ]
         if unsure is not None:
             raise unsure.about(enqueued)
         return enqueued
+
+    def enqueue_head(self, domain: str, now_ms: int) -> list[Any]:
+        """The first arguments of the ``enqueue`` script, for whoever wraps it."""
+        periods = self._periods.get(domain) or self._policy(domain).periods
+        return [now_ms, self.duplicate_window_ms, periods_arg(periods, now_ms)]
+
+    async def asks_again(self, domain: str, reply: Any) -> bool:
+        """Give ``enqueue`` what it lacked, where it wrote nothing and is to be called again."""
+        if reply == b"nopolicy":  # nobody has served this domain yet
+            await self.publish_policy(domain)
+        elif isinstance(reply, list) and reply[:1] == [b"periods"]:  # that we do not know
+            known = {*(self._periods.get(domain) or self._policy(domain).periods)}
+            self._periods[domain] = tuple(sorted(known | {name.decode() for name in reply[1:]}))
+        else:
+            return False
+        return True
 
     async def claim(self, domain: str, worker_id: str, slots: int) -> Claim:
         """Take up to ``slots`` actions, with ownership, in the order the laws ask for.

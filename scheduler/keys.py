@@ -52,6 +52,7 @@ CATALOGUE: tuple[KeySpec, ...] = (
     KeySpec("usage_due", "usage_due", "zset", "with `usage`", "limit scope → time (ms) its state is worthless"),
     KeySpec("scheduled", "scheduled", "zset", "until due", "action id → due time (ms): delayed and retrying actions"),
     KeySpec("delayed", "delayed", "hash", "until due", "action id → header and payload of an action not yet in its stream"),
+    KeySpec("delayed_count", "delayed_count", "hash", "with `delayed`", "tenant:tier → how many of its actions are in `delayed`"),
     KeySpec("returned", "returned:<tenant>:<tier>", "zset", "until claimed", "entries given back, next in line in stream order"),
     KeySpec("returned_count", "returned_count", "hash", "with `returned`", "tenant:tier → how many of `waiting` are in `returned`"),
     KeySpec("schedules", "schedules", "hash", "until deleted; at most 10,000", "schedule id → revision, declaration, pause, definition and payload"),

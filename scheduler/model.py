@@ -59,13 +59,18 @@ class RefusalReason(StrEnum):
     TIER = "tier"
     UNKNOWN_TIER = "unknown_tier"
     DRAINING = "draining"
+    BACKLOG = "backlog"
+    LIMIT = "limit"
+    DEADLINE = "deadline"
 
 
 class Refusal(NamedTuple):
     """Why nothing was written of an action. ``tier``: the one it claims, or would have had.
 
     ``allowed_tier``: the best it may claim; ``registered``: whether that is its registration or the default
-    tier. ``known``: the tiers there are, best first.
+    tier. ``known``: the tiers there are, best first. ``limit``: which one has no room (of a backlog
+    ``actions`` or ``bytes``, ``amount`` of at most ``most``); ``retry_after_ms``: when it has more, as far as
+    is known now.
     """
 
     reason: RefusalReason
@@ -74,6 +79,10 @@ class Refusal(NamedTuple):
     allowed_tier: str = ""
     registered: bool = False
     known: tuple[str, ...] = ()
+    limit: str = ""
+    amount: int = 0
+    most: int = 0
+    retry_after_ms: int = 0
 
 
 class Enqueued(NamedTuple):

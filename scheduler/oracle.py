@@ -15,6 +15,7 @@ from .binding import NamedLimits, binding, charge
 from .fairness import Tier, charge_for, plan
 from .lines import Action, Line, Said, Usage
 from .model import NewAction, Outcome, State
+from .oracle_admission import no_room
 from .poison import APART_MS
 from .tiers import CompiledPolicy
 
@@ -69,13 +70,16 @@ class Oracle:
         self.now_ms += ms
 
     def enqueue(self, action: NewAction) -> str:
-        """Empty when accepted, else the id that is in its way."""
+        """Empty when accepted, else the id that is in its way, or ``!`` and why there is no room."""
         period = self.now_ms // self.duplicate_window_ms
         known = {(period, action.action_id), (period - 1, action.action_id)} & self.ended
         if action.action_id in self.alive or known:
             return action.action_id
         if action.unique_key in self.unique_holders:
             return self.unique_holders[action.unique_key]
+        full = no_room(self.tiers[action.tier], self.alive.values(), action, self.now_ms)
+        if full:
+            return f"!{full}"
         new = Action(
             action.action_id,
             action.tenant_id,

@@ -296,13 +296,13 @@ class ScheduleStore:
         fired = f"{doing.fires[-1]} {now_ms} {actions[-1].action_id}" if actions else ""
         next_ms = "" if doing.next_due_ms is None else doing.next_due_ms
         args = [
-            now_ms, self._engine.duplicate_window_ms, backfill, schedule.schedule_id, schedule.revision,
-            expected_ms, next_ms, fired, *enqueue_args(actions, now_ms),
+            backfill, schedule.schedule_id, schedule.revision, expected_ms, next_ms, fired,
+            *enqueue_args(actions, now_ms),
         ]  # fmt: skip
-        said = await self._run("fire", domain, args)
-        if said == b"nopolicy":  # nobody has served this domain yet; nothing was written
-            await self._engine.publish_policy(domain)
-            said = await self._run("fire", domain, args)
+        while True:
+            said = await self._run("fire", domain, [*self._engine.enqueue_head(domain, now_ms), *args])
+            if not await self._engine.asks_again(domain, said):
+                break
         if said == 0:
             return None
         for action, each in zip(actions, said, strict=True):

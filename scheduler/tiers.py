@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from .backlog import Backlog, Backlogged
 from .errors import PolicyError, UnknownTierError, nearest
 from .limit_rules import LimitRule, NamedLimit, Rates, check_name, compile_limits
 from .limits import Limit
@@ -44,6 +45,7 @@ class TierPolicy(BaseModel):
     startable work. ``limits`` are of each tenant, ``tier_limits`` of all together. ``timeout`` is in seconds.
     ``max_concurrency`` is per tenant, 0 for none.
     ``fair_by``: tenants are charged one unit per start (``count``) or their measured run time (``run_time``).
+    ``over_limit``: what no limit of its tenant lets start now waits (``hold``) or is refused (``refuse``).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,6 +58,8 @@ class TierPolicy(BaseModel):
     max_concurrency: int = Field(default=0, ge=0, strict=True)
     timeout: float = Field(default=60.0, gt=0.0, le=MAX_TIMEOUT_S, strict=True, allow_inf_nan=False)
     fair_by: Literal["count", "run_time"] = "count"
+    over_limit: Literal["hold", "refuse"] = "hold"
+    max_backlog: Annotated[Backlog, Backlogged] = Backlog()
     domains: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -197,6 +201,8 @@ class Policy(BaseModel):
                     tier.max_concurrency,
                     tier.fair_by,
                     compile_limits(tier.tier_limits, self.time_zone),
+                    tier.max_backlog.actions,
+                    tier.over_limit == "refuse",
                 )
             )
         limits = compile_limits(self.domains.get(domain, ()), self.time_zone)
@@ -218,6 +224,8 @@ class CompiledTier(NamedTuple):
     max_concurrency: int = 0
     fair_by: str = "count"
     tier_limits: tuple[Limit, ...] = ()
+    max_backlog: int = 0
+    refuses: bool = False
 
 
 class CompiledNamed(NamedTuple):
@@ -285,6 +293,8 @@ def _explain(source: str, item: Any, inside: str = "") -> str:
         model = TierPolicy if path.startswith("tiers.") else Policy
         if path.startswith("limits."):
             model = NamedLimit  # type: ignore[assignment]
+        elif "max_backlog" in item["loc"]:
+            model = Backlog  # type: ignore[assignment]
         elif len(item["loc"]) > 2 and {"limits", "tier_limits"} & {*item["loc"]}:
             model = LimitRule  # type: ignore[assignment]
         return f"{source}: unknown key {path!r}{nearest(str(item['loc'][-1]), model.model_fields)}"

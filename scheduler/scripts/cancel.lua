@@ -4,6 +4,7 @@
 -- @argv now_ms:int duplicate_window_ms:int response_ttl_ms:int items:rest
 --       items: (id, response)*; the response is stored if somebody asked for one
 -- @include aside
+-- @include delayed
 -- @include settle
 -- @include wake
 -- @include events
@@ -23,6 +24,7 @@ local function take_out(id, stream, entry, aside_type)
     local head = cmsgpack.unpack(redis.call('HGET', delayed_key, id))[1]
     redis.call('HDEL', delayed_key, id)
     redis.call('ZREM', scheduled_key, id)
+    count_delayed(stream, -1)
     return head
   end
   local key = domain_tag .. stream

@@ -1,14 +1,18 @@
 -- enqueue: duplicate? refused? else into its stream (or scheduled), tenant marked ready, a sleeping worker woken.
 --
 -- @keys actions done unique_holders scheduled delayed counters
--- @argv now_ms:int duplicate_window_ms:int actions:rest
+-- @argv now_ms:int duplicate_window_ms:int periods_now:str actions:rest
+--       periods_now: name|start_ms|end_ms|… of the calendar periods that contain now_ms, for tiers that refuse
 --       actions: (tenant:tier, id, head, data, due_ms, unique_key)*, '' for no tier, due time or unique key
 -- @include tier_of
+-- @include room
+-- @include delayed
 -- @include waiting
 -- @include wake
 -- REPLY: per action 1 (accepted in the tier it claims), '+<tier>' (accepted in that one), 0 (this id is already
 --        known), '=<id> <tier>' (that alive action is in its way), -1 (the stream's key holds something else),
---        '!<reason> …' (refused, nothing written of it: see scheduler/admission.py); or 'nopolicy'
+--        '!<reason> …' (refused, nothing written of it: see scheduler/admission.py); or
+--        'nopolicy', or {'periods', name*}: call again with these
 
 local SIZE = 6
 local ids, tenants, place_of = {}, {}, {}
@@ -22,10 +26,17 @@ for i = actions_at, #ARGV, SIZE do
   end
 end
 if not read_registry(tenants) then return 'nopolicy' end
+local periods = {}
+for name, from, till in string.gmatch(periods_now, '([^|]+)|(%d+)|(%d+)') do
+  periods[name] = {tonumber(from), tonumber(till)}
+end
 for claim, place in pairs(place_of) do
   local tier, refused = tier_of(place[1], place[2])
   local stream = tier and place[1] .. ':' .. tier
-  place_of[claim] = {stream, refused or (stream == claim and 1 or '+' .. tier)}
+  place_of[claim] = {stream, refused or (stream == claim and 1 or '+' .. tier), tier}
+  local refusing = stream and settings.refuse and settings.refuse[tier]
+  local missing = refusing and missing_period(rules_of(stream, refusing), periods)
+  if missing then return {'periods', missing, unpack(settings.periods or {})} end
 end
 
 local alive = redis.call('HMGET', actions_key, unpack(ids))
@@ -54,6 +65,7 @@ local function place(stream, id, head, data, due_ms)
   end
   redis.call('HSET', delayed_key, id, cmsgpack.pack({head, data}))
   redis.call('ZADD', scheduled_key, due_ms, id)
+  count_delayed(stream, 1)
   return stream .. ' -'
 end
 
@@ -72,10 +84,15 @@ local function admit(n, claim, id, head, data, due_ms, unique_key)
   end
   local stream, said = place_of[claim][1], place_of[claim][2]
   if not stream then return said end
+  local tier, size = place_of[claim][3], #head + #data
+  local refused = over_backlog(stream, tier, size) or too_late(stream, head, now_ms)
+    or over_limit(stream, tier, now_ms, periods)
+  if refused then return refused end
   local placed = place(stream, id, head, data, tonumber(due_ms))
   if not placed then return -1 end
   if unique_key ~= '' then redis.call('HSET', unique_holders_key, unique_key, id) end
   in_call[id] = placed
+  take_room(stream, size, string.sub(placed, -1) == '-')
   places[#places + 1] = id
   places[#places + 1] = placed
   per_stream[stream] = (per_stream[stream] or 0) + 1

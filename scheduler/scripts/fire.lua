@@ -2,7 +2,7 @@
 -- The next due time is set and the actions are put in line, as `enqueue` does it, in this one step.
 --
 -- @keys schedules schedules_due schedules_fired backfills
--- @argv now_ms:int duplicate_window_ms:int backfill:str schedule_id:str revision:str expected_ms:int next_ms:str fired:str actions:rest
+-- @argv now_ms:int duplicate_window_ms:int periods_now:str backfill:str schedule_id:str revision:str expected_ms:int next_ms:str fired:str actions:rest
 --       backfill: '' for the schedule's own due times, else the backfill; next_ms: '' for never;
 --       fired: the last of these due times, when it was fired and its action's id; actions: as for `enqueue`
 -- @wraps enqueue
@@ -16,7 +16,7 @@ if tonumber(redis.call('ZSCORE', cursors_key, cursor) or nil) ~= expected_ms the
 
 local said = {}
 if actions_at <= #ARGV then said = enqueue() end
-if type(said) ~= 'table' then return said end -- nothing was written
+if type(said) ~= 'table' or said[1] == 'periods' then return said end -- nothing was written
 if next_ms == '' then
   redis.call('ZREM', cursors_key, cursor)
 else

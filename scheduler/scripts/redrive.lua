@@ -8,6 +8,7 @@
 --       the n-th letter that goes is due at first_due_ms + (n - 1) * every_us / 1000
 -- @include letters
 -- @include tier_of
+-- @include delayed
 -- @include waiting
 -- @include wake
 -- @include events
@@ -31,6 +32,7 @@ local function place(stream, id, head, data, due_ms)
   if due_ms > now_ms then
     redis.call('HSET', delayed_key, id, cmsgpack.pack({head, data}))
     redis.call('ZADD', scheduled_key, due_ms, id)
+    count_delayed(stream, 1)
     return '-'
   end
   local entry = append(stream, head, data)

@@ -9,8 +9,10 @@ import pytest
 from redis.asyncio import Redis
 
 from nooble_tasks import (
+    BacklogFull,
     BaseRedisClient,
     ExecutionContext,
+    RateLimited,
     TenantDraining,
     TierNotAllowed,
     UnknownTier,
@@ -92,3 +94,20 @@ async def test_an_inherited_tier_is_cut_down_instead_of_refused(
             assert (await strict.enqueue_action(nested)).tier == "free"
         probe.gate.set()
         await outer.result(10)
+
+
+async def test_a_full_backlog_and_a_used_up_limit(redis: Redis, tmp_path: Path) -> None:
+    tiers = tmp_path / "tiers.toml"
+    rules = 'limits = ["2/minute"]\nover_limit = "refuse"\n[tiers.low]\npriority = 2\nmax_backlog = 1\n'
+    tiers.write_text('default_tier = "high"\n[tiers.high]\npriority = 1\n' + rules)
+    client = make_client(redis, tiers_file=tiers)
+    await client.enqueue_actions([action(tenant_tier="high") for _ in range(2)])
+    with pytest.raises(RateLimited, match=r"limit 2/minute; nothing was enqueued, try again in") as limited:
+        await client.request(action(tenant_tier="high"))
+    assert 0 < limited.value.retry_after_s <= 60
+    await client.send_action_async(action(tenant_tier="low"))
+    with pytest.raises(BacklogFull, match="1 actions of tenant 'acme' wait") as full:
+        await client.send_action_async(action(tenant_tier="low"))
+    assert full.value.retryable
+    assert (full.value.details["amount"], full.value.details["most"]) == (1, 1)
+    await client.close()

@@ -104,6 +104,8 @@ def policies(draw: st.DrawFn, names: tuple[str, ...]) -> Policy:
             "tier_limits": draw(st.sampled_from([[], []]) | st.lists(LIMITS, max_size=2, unique_by=counts)),
             "max_concurrency": draw(st.sampled_from([0, 0, 1, 3])),
             "fair_by": draw(st.sampled_from(["count", "run_time"])),
+            "over_limit": draw(st.sampled_from(["hold", "hold", "refuse"])),
+            "max_backlog": draw(st.sampled_from([0, 0, 4])),
         }
     limited = draw(st.sampled_from([False, False, False, True]))
     of_domain = [draw(LIMITS)] if limited else []

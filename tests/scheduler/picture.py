@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 from scheduler import State
@@ -60,6 +61,8 @@ class Picture:
         assert counts == returned
         assert all(stream["entries"] for stream in self.streams.values()), "an empty stream stays"
         assert set(self.keys.get("delayed", {})) == {a for a, at in self.actions.items() if at.endswith(" -")}
+        later = Counter(at.split(" ")[0] for at in self.actions.values() if at.endswith(" -"))
+        assert {name: int(count) for name, count in self.keys.get("delayed_count", {}).items()} == later
         assert set(self.keys.get("attempts", {})) <= set(self.actions)
         assert set(self.keys.get("usage", {})) == set(self.keys.get("usage_due", {}))
 

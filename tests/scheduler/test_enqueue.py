@@ -99,6 +99,7 @@ async def test_delayed(world: World) -> None:
     assert after == {
         "actions": {"x1": "acme:enterprise -"},
         "counters": {"enterprise:enqueued": "1"},
+        "delayed_count": {"acme:enterprise": "1"},
         "scheduled": {"x1": NOW + 500},
     }
 

@@ -17,7 +17,19 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from scheduler import Claimed, Engine, Finish, NewAction, Outcome, Policy, State, overrides, pauses
+from scheduler import (
+    Claimed,
+    Engine,
+    Finish,
+    NewAction,
+    Outcome,
+    Policy,
+    Refusal,
+    RefusalReason,
+    State,
+    overrides,
+    pauses,
+)
 from scheduler.finish_extra import scope_of
 from scheduler.holds import rehold
 from scheduler.oracle import Oracle
@@ -29,6 +41,15 @@ from tests.scheduler.world import MINUTE, World
 
 NIGHTLY = os.environ.get("NOOBLE_TEST_NIGHTLY") == "1"
 EXAMPLES, STEPS = (2_000, 50) if NIGHTLY else (60, 30)
+
+
+def refused(refusal: Refusal | None) -> str:
+    """As the oracle says it."""
+    if refusal is None:
+        return ""
+    if refusal.reason is RefusalReason.BACKLOG:
+        return f"!backlog {refusal.amount} {refusal.most}"
+    return f"!{refusal.reason} {refusal.retry_after_ms} {refusal.limit}"
 
 
 class History:
@@ -80,7 +101,10 @@ class History:
             action_id = f"x{self.count:03}"
             actions.append(NewAction(action_id, kind, tenant, name, b"{}", due_ms, deadline_ms, "*", unique))
         said = await self.world.enqueue(*actions)
-        assert [reply.existing_id for reply in said] == [self.oracle.enqueue(action) for action in actions]
+        told = [reply.existing_id or refused(reply.refusal) for reply in said]
+        assert told == [self.oracle.enqueue(action) for action in actions]
+        for reply in said:
+            event(f"enqueue: {reply.refusal.reason if reply.refusal else reply.accepted}")
 
     async def claim(self, worker: str, slots: int) -> None:
         claim = await self.world.claim(worker, slots)

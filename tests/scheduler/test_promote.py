@@ -21,6 +21,7 @@ async def test_first_attempts_go_to_the_end_of_their_line(world: World) -> None:
     assert changes(before, await world.snapshot()) == {
         "actions": dict.fromkeys(["x0", "x1", "x2"], "acme:enterprise @"),
         "delayed": None,
+        "delayed_count": None,
         "scheduled": None,
         "stream acme:enterprise": {"entries": ["x0", "x1", "x2"]},
         "waiting": {"acme:enterprise": "3"},

@@ -1,5 +1,6 @@
 -- @keys scheduled delayed actions held counters
 -- @include returned
+-- @include delayed
 -- @include bury
 
 -- Into its stream; its entry id, or nil when that is impossible: then it is a dead letter.
@@ -25,6 +26,7 @@ local function promote_due(now, most)
     local stream, entry = string.match(places[i] or '', '^(%S+) (%S+)$')
     if entry == '-' then
       unpacked[#unpacked + 1] = id
+      count_delayed(stream, -1)
       local placed_as = place_delayed(id, stream, now)
       if placed_as then
         placed[#placed + 1] = id

@@ -1,0 +1,91 @@
+-- @keys usage waiting held held_why overrides delayed_count
+-- @include tier_of
+-- @include reset
+-- @include running
+-- @include stream
+
+-- Is there room for one more action of a tenant? Asked only where the tier has such a rule. Each function
+-- returns nothing, or why not, with figures. The rules in plain Python: scheduler/oracle_admission.py.
+
+local backlogs, holds, rooms, anybody_held = {}, {}, {}, nil
+
+-- What waits is what the stream has and nobody runs, and what is not in its stream yet: nothing is counted
+-- apart, so nothing can drift.
+local function backlog_of(stream, counts_bytes)
+  local known = backlogs[stream]
+  if not known then
+    local key = domain_tag .. stream
+    local inside = math.max((try('XLEN', key) or 0) - running_of(key), 0)
+    known = {inside + tonumber(redis.call('HGET', delayed_count_key, stream) or 0),
+      counts_bytes and try('MEMORY', 'USAGE', key) or 0}
+    backlogs[stream] = known
+  end
+  return known
+end
+
+local function over_backlog(stream, tier, size)
+  local most = settings.backlog and settings.backlog[tier]
+  if not most then return nil end
+  local known = backlog_of(stream, most[2] > 0)
+  if most[1] > 0 and known[1] >= most[1] then return '!backlog actions ' .. known[1] .. ' ' .. most[1] end
+  if most[2] > 0 and known[2] + size > most[2] then return '!backlog bytes ' .. known[2] .. ' ' .. most[2] end
+end
+
+-- The tenant is held until later than the action may start.
+local function too_late(stream, head, now)
+  if anybody_held == nil then anybody_held = redis.call('EXISTS', held_key) == 1 end
+  local deadline = anybody_held and tonumber(string.match(head, '^v1 %S+ (%d+)')) or 0
+  if deadline == 0 then return nil end
+  if holds[stream] == nil then holds[stream] = redis.call('ZSCORE', held_key, stream) or false end
+  local held_until = holds[stream]
+  if not held_until or held_until == 'inf' then return nil end
+  held_until = math.ceil(tonumber(held_until))
+  if held_until > now and deadline <= held_until then
+    return '!deadline ' .. (held_until - now) .. ' ' .. (redis.call('HGET', held_why_key, stream) or '')
+  end
+end
+
+local function rules_of(stream, of_tier)
+  local own = redis.call('HGET', overrides_key, (split_stream(stream)))
+  own = own and cjson.decode(own).limits
+  return own or of_tier
+end
+
+-- How many may still come before the first limit is used up; then which one that is and when it gives more.
+local function room_in(stream, limits, now, periods)
+  local packed = redis.call('HGET', usage_key, stream)
+  local states, room = packed and cmsgpack.unpack(packed) or {}, nil
+  local waits = tonumber(redis.call('HGET', waiting_key, stream) or 0)
+  for _, limit in ipairs(limits) do
+    local period = periods[limit[5]]
+    local left, more_at = standing(limit, states[limit[6]], now, period)
+    if more_at == 0 then more_at = period and period[2] or now + limit[4] end
+    left = left - waits
+    if not room or left < room[1] or (left <= 0 and room[1] <= 0 and more_at > room[2]) then
+      room = {left, more_at, limit[1]}
+    end
+  end
+  return room or {math.huge}
+end
+
+-- Calendar periods that the limits of this tenant need and the caller has not sent; nil for none.
+local function missing_period(limits, periods)
+  for _, limit in ipairs(limits) do
+    if limit[5] ~= '' and not periods[limit[5]] then return limit[5] end
+  end
+end
+
+-- A tier that refuses what its limits do not let start now.
+local function over_limit(stream, tier, now, periods)
+  local of_tier = settings.refuse and settings.refuse[tier]
+  if not of_tier then return nil end
+  if not rooms[stream] then rooms[stream] = room_in(stream, rules_of(stream, of_tier), now, periods) end
+  local room = rooms[stream]
+  if room[1] <= 0 then return '!limit ' .. math.max(room[2] - now, 1) .. ' ' .. room[3] end
+end
+
+local function take_room(stream, size, is_later)
+  local known = backlogs[stream]
+  if known then known[1], known[2] = known[1] + 1, known[2] + size end
+  if rooms[stream] and not is_later then rooms[stream][1] = rooms[stream][1] - 1 end
+end
