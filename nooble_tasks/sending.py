@@ -9,6 +9,8 @@ from redis.exceptions import RedisError
 from ._engine import Enqueued, NewAction, SchedulerError, UnconfirmedError
 from .actions import DomainAction
 from .bus import Bus
+from .children import MOST_KEPT, Child
+from .context import in_attempt, note_child
 from .durability import raise_doubts, with_doubts
 from .handle import unavailable
 from .middleware import ClientMiddleware, after_enqueue
@@ -21,6 +23,10 @@ async def send(
     bus: Bus, prepared: Sequence[Prepared], middleware: Sequence[ClientMiddleware] = ()
 ) -> list[Enqueued]:
     """What became of each; raises QueueUnavailable, or NotReplicated when they are in line but not safe."""
+    if in_attempt():
+        for action, domain, _ in prepared:
+            if action.idempotency_key is None:  # else an earlier action may stand for it
+                note_child(Child.of(domain, action), MOST_KEPT)
     if not middleware:
         return await _put_in_line(bus, prepared)
     actions = [action for action, _, _ in prepared]

@@ -12,6 +12,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from ._engine import Claim, Claimed, Clock, Engine, Finish, SchedulerError
+from .children import ChildrenCanceller
 from .line import Line
 
 IN_FLIGHT = 2  # while Redis answers one turn, what the other brought runs
@@ -54,6 +55,9 @@ class Turns:
         self._asked_for = 0
         self._failures = 0
         self.progress = 0
+        self._children = ChildrenCanceller(engine)
+        for line in self._lines:
+            line.executor.on_children = self._children.cancel
 
     @property
     def idle(self) -> bool:
@@ -100,6 +104,7 @@ class Turns:
 
     async def leave(self) -> None:
         """Hand in and give back what is left, and leave the registry."""
+        await self._children.settle()
         for line in self._lines:
             worker_id = self._worker_id()
             try:

@@ -284,7 +284,7 @@ def read_claim(reply: list[Any], now_ms: int) -> Claim:
                 tenant_id,
                 tier,
                 flat[at + 3],
-                flat[at + 1],
+                abs(flat[at + 1]),
                 token,
                 int(enqueued),
                 now_ms,
@@ -292,6 +292,7 @@ def read_claim(reply: list[Any], now_ms: int) -> Claim:
                 "" if reply_to == "-" else reply_to,
                 "" if unique == "-" else unique,
                 0 < deadline_ms <= now_ms,
+                flat[at + 1] < 0,
             )
         )
     return Claim(actions, next_due_ms, bool(more), policy_version=policy_version)

@@ -69,6 +69,7 @@ CATALOGUE: tuple[KeySpec, ...] = (
     KeySpec("worker_info", "worker_info", "hash", "while the worker lives", "worker id → what it says about itself, as JSON"),
     KeySpec("owned", "owned:<worker>", "hash", "while the worker lives", "action id → claim token, stream, entry, attempt: the fence of `finish`"),
     KeySpec("cancelling", "cancelling:<worker>", "set", "until the action finishes", "owned actions whose cancellation was asked for"),
+    KeySpec("cancel_asked", "cancel_asked", "set", "until the action ends", "actions whose cancellation was asked for while they ran: whoever claims one again does not run it"),
     KeySpec("sleepers", "sleepers", "zset", "while a worker waits", "worker id → since when (ms) it waits for work"),
     KeySpec("mailbox", "mailbox:<worker>", "list", "while the worker lives", "messages to a worker: wake, cancel, quiet, resume, drain, stop"),
     KeySpec("response", "resp:<action>", "list", "result TTL", "the response of one action"),

@@ -104,7 +104,8 @@ class Claimed(NamedTuple):
     """An action this worker owns until it finishes, releases, or loses its lease.
 
     ``attempt`` counts from 1; ``token`` is the claim's own number, the fence that ``finish`` checks.
-    ``expired``: its deadline passed while it waited; answer it, do not run it.
+    ``expired``: its deadline passed while it waited; answer it, do not run it. ``cancelled``: nor this one,
+    somebody asked to cancel it when it ran before.
     """
 
     action_id: str
@@ -120,6 +121,7 @@ class Claimed(NamedTuple):
     reply_to: str
     unique_key: str
     expired: bool
+    cancelled: bool = False
 
 
 class Claim(NamedTuple):

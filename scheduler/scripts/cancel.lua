@@ -1,6 +1,6 @@
 -- cancel: an action that waits is taken out and answered; the owner of a running one is told.
 --
--- @keys actions attempts scheduled delayed returned ready workers owned cancelling mailbox counters
+-- @keys cancel_asked actions attempts scheduled delayed returned ready workers owned cancelling mailbox counters
 -- @argv now_ms:int duplicate_window_ms:int response_ttl_ms:int items:rest
 --       items: (id, response)*; the response is stored if somebody asked for one
 -- @include aside
@@ -68,6 +68,7 @@ for i = items_at, #ARGV, 2 do
   elseif owner then
     redis.call('SREM', cancelling_prefix .. owner, id) -- allowed when the server is out of memory, then all is
     redis.call('SADD', cancelling_prefix .. owner, id)
+    redis.call('SADD', cancel_asked_key, id) -- should this owner not get to it, the next one knows
     redis.call('RPUSH', mailbox_prefix .. owner, 'cancel ' .. id)
     reply[#reply + 1] = 'running'
   else

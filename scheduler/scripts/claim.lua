@@ -1,7 +1,7 @@
 -- claim: which tier, which tenant, what the limits allow; XREADGROUP; ownership recorded in the same step.
 -- The algorithm is explained, and tested against this script, in scheduler/fairness.py.
 --
--- @keys policy fairness ready waiting held held_why tags usage usage_due returned returned_count workers owned sleepers counters
+-- @keys cancel_asked policy fairness ready waiting held held_why tags usage usage_due returned returned_count workers owned sleepers counters
 -- @argv now_ms:int worker_id:str slots:int lease_until_ms:int periods:rest
 --       periods: (name, start_ms, end_ms)* of the calendar periods that contain now_ms
 -- @include candidates
@@ -10,7 +10,8 @@
 -- @include virtual_time
 -- @include wake
 -- @include events
--- REPLY: {status, token, next_due_ms, more, policy_version, (stream, attempt, head, data)*}
+-- REPLY: {status, token, next_due_ms, more, policy_version, (stream, attempt, head, data)*}; attempt is
+--        negative where a cancellation was asked for: it is not to be run
 --        status: 'ok', 'lost' (worker not registered), 'nopolicy', or {'periods', name*}: call again with these
 
 local DUE_AT_ONCE = 100
@@ -261,6 +262,14 @@ if #owned > 0 then
   fairness[#fairness + 1] = 'token'
   fairness[#fairness + 1] = token
   write_all('HSET', owned_prefix .. worker_id, owned)
+  if redis.call('EXISTS', cancel_asked_key) == 1 then
+    for n = 1, #owned / 2 do
+      if redis.call('SISMEMBER', cancel_asked_key, owned[2 * n - 1]) == 1 then
+        local at = 5 + 4 * (n - 1) + 2
+        reply[at] = -reply[at]
+      end
+    end
+  end
 end
 if #fairness > 0 then redis.call('HSET', fairness_key, unpack(fairness)) end
 tell(event_lines)

@@ -76,7 +76,11 @@ async def test_running(world: World) -> None:
     await world.claim("w2")
     before = await world.snapshot()
     assert await world.cancel("x1") == ["running"]
-    assert changes(before, await world.snapshot()) == {"cancelling:w2": {"x1"}, "mailbox:w2": ["cancel x1"]}
+    assert changes(before, await world.snapshot()) == {
+        "cancelling:w2": {"x1"},
+        "cancel_asked": {"x1"},
+        "mailbox:w2": ["cancel x1"],
+    }
 
 
 async def test_finishing_forgets_that_it_was_asked(world: World) -> None:

@@ -1,4 +1,4 @@
--- @keys dead dead_tenants actions counters
+-- @keys cancel_asked dead dead_tenants actions counters
 -- @include stream
 -- @include attempts
 
@@ -19,5 +19,6 @@ local function bury_lost(id, stream, now, attempt)
   local _, tier = split_stream(stream)
   redis.call('HDEL', actions_key, id)
   redis.call('HDEL', attempts_key, id)
+  redis.call('SREM', cancel_asked_key, id)
   redis.call('HINCRBY', counters_key, tier .. ':dead', 1)
 end

@@ -1,4 +1,4 @@
--- @keys actions done unique_holders response notify
+-- @keys cancel_asked actions done unique_holders response notify
 -- @include variadic
 
 local NOTIFY_KEPT = 10000 -- announcements an absent client may miss: it reads the response lists instead
@@ -35,6 +35,7 @@ local function write_settled(now, duplicate_window_ms)
   local known = done_prefix .. math.floor(now / duplicate_window_ms)
   write_all('HSET', known, ended.outcomes)
   redis.call('PEXPIRE', known, 2 * duplicate_window_ms + 1000)
+  if redis.call('EXISTS', cancel_asked_key) == 1 then write_all('SREM', cancel_asked_key, ended.ids) end
   if #ended.unique_keys > 0 then write_all('HDEL', unique_holders_key, ended.unique_keys) end
   for client, lines in pairs(ended.announced) do
     local list = notify_prefix .. client
