@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -38,3 +39,10 @@ def ship(prepare: Prepare) -> Ship:
         return Shipping(await prepare(policy))
 
     return shipping
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Virtual time costs real time: on a busy machine more than a test usually may take."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(180))
