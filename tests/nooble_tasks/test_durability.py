@@ -102,6 +102,26 @@ async def test_on_a_server_that_knows_no_script_yet(pair: Pair) -> None:
     assert await pair.in_line(pair.replica) == 1
 
 
+async def test_what_such_a_server_takes_is_waited_for_as_well(pair: Pair) -> None:
+    """The script is sent a second time, on whichever connection: the first WAIT knows nothing of it."""
+    await pair.client.enqueue_action(action())  # everything else is known then
+    pair.client.bus.engine.replication = Replication(1, 100)
+    frozen = (await pair.replica.info("server"))["process_id"]
+    await pair.master.script_flush()
+
+    async def has_everything() -> bool:
+        found = await pair.master.info("replication")
+        return bool(found["slave0"]["offset"] == found["master_repl_offset"])
+
+    await until(has_everything, "the replica has confirmed everything")
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        with pytest.raises(NotReplicated):
+            await pair.client.enqueue_action(action())
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+
+
 async def test_without_the_replica_it_is_in_line_and_not_confirmed_until_sent_again(pair: Pair) -> None:
     await pair.stop_replicating()
     sent = action()

@@ -16,10 +16,8 @@ from nooble_tasks import (
     ErrorDetail,
     InvalidAction,
     QueueUnavailable,
-    RateLimited,
     Reject,
     Retry,
-    RetryBudget,
     RetryPolicy,
     Snooze,
     current_context,
@@ -27,7 +25,7 @@ from nooble_tasks import (
 )
 from nooble_tasks._engine import Claimed, Finish, ManualClock, Outcome, Policy
 from nooble_tasks.executor import MAX_ATTEMPTS, Executor
-from tests.nooble_tasks.support import AT_ONCE, DOMAIN, action, settings_for
+from tests.nooble_tasks.support import DOMAIN, action, settings_for
 
 NOW = 1_750_000_000_000
 TIERS = 'default_tier = "enterprise"\n[tiers.enterprise]\npriority = 1\ntimeout = 300\n'
@@ -210,49 +208,6 @@ async def test_a_snooze_beyond_the_deadline_is_answered_at_once() -> None:
     finish = await end_of(Snooze(10), deadline_ms=NOW + 10_000)
     assert (finish.outcome, error(finish).code) == (Outcome.EXPIRED, "action_expired")
     assert (await end_of(Snooze(10), deadline_ms=NOW + 10_001)).outcome is Outcome.SNOOZED
-
-
-async def test_retry_after_is_respected_and_answers_when_the_deadline_comes_first() -> None:
-    limited = RateLimited("slow down", retry_after_s=60)
-    assert (await end_of(limited)).due_ms == NOW + 60_000
-    finish = await end_of(limited, deadline_ms=NOW + 60_000)
-    assert (finish.outcome, error(finish).code) == (Outcome.DEAD, "rate_limited")
-    assert "no attempt fits before the deadline" in finish.reason
-
-
-async def test_a_spent_budget_puts_off_then_refuses_and_answers() -> None:
-    async def handle(_: DomainAction) -> Any:
-        raise ConnectionResetError("gone")
-
-    class Poor(Once):
-        retry_policy = AT_ONCE
-        retry_budget = RetryBudget(tokens=1, per_success=1, retries_per_s=1, max_delay_s=1)
-
-    failing = executor(handle, Poor)
-    ends = [await failing.run(claimed(action()), 300) for _ in range(4)]
-    assert [finish.due_ms for finish in ends] == [NOW, NOW, NOW + 1_000, 0]
-    assert (ends[3].outcome, error(ends[3]).type) == (Outcome.DEAD, "ConnectionResetError")
-    assert "the retry budget is spent" in ends[3].reason
-    soon = await failing.run(claimed(action(), deadline_ms=NOW + 900), 300)
-    assert (soon.outcome, soon.response is not None) == (Outcome.DEAD, True)
-
-
-async def test_successes_refill_the_budget() -> None:
-    ends: list[Any] = [ConnectionResetError("gone"), "fine", ConnectionResetError("gone"), OSError()]
-
-    async def handle(_: DomainAction) -> Any:
-        end = ends.pop(0)
-        if isinstance(end, Exception):
-            raise end
-        return end
-
-    class Poor(Once):
-        retry_policy = AT_ONCE
-        retry_budget = RetryBudget(tokens=1, per_success=1, retries_per_s=0)
-
-    running = executor(handle, Poor)
-    outcomes = [(await running.run(claimed(action()), 300)).outcome for _ in range(3)]
-    assert outcomes == [Outcome.RETRY, Outcome.COMPLETED, Outcome.RETRY]
 
 
 async def test_what_expired_is_answered_and_not_run() -> None:

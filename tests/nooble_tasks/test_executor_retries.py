@@ -1,0 +1,67 @@
+"""Retries that somebody asked to come later, and the budget: what the executor makes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nooble_tasks import DomainAction, RateLimited, RetryBudget
+from nooble_tasks._engine import Outcome
+from tests.nooble_tasks.support import AT_ONCE, action
+from tests.nooble_tasks.test_executor import NOW, Once, claimed, end_of, error, executor
+
+
+async def test_retry_after_is_respected_and_answers_when_the_deadline_comes_first() -> None:
+    limited = RateLimited("slow down", retry_after_s=60)
+    assert (await end_of(limited)).due_ms == NOW + 60_000
+    finish = await end_of(limited, deadline_ms=NOW + 60_000)
+    assert (finish.outcome, error(finish).code) == (Outcome.DEAD, "rate_limited")
+    assert "no attempt fits before the deadline" in finish.reason
+
+
+async def test_a_spent_budget_puts_off_then_refuses_and_answers() -> None:
+    async def handle(_: DomainAction) -> Any:
+        raise ConnectionResetError("gone")
+
+    class Poor(Once):
+        retry_policy = AT_ONCE
+        retry_budget = RetryBudget(tokens=1, per_success=1, retries_per_s=1, max_delay_s=1)
+
+    failing = executor(handle, Poor)
+    ends = [await failing.run(claimed(action()), 300) for _ in range(4)]
+    assert [finish.due_ms for finish in ends] == [NOW, NOW, NOW + 1_000, 0]
+    assert (ends[3].outcome, error(ends[3]).type) == (Outcome.DEAD, "ConnectionResetError")
+    assert "the retry budget is spent" in ends[3].reason
+
+
+async def test_one_put_off_beyond_its_deadline_is_answered_at_once() -> None:
+    async def handle(_: DomainAction) -> Any:
+        raise ConnectionResetError("gone")
+
+    class Poor(Once):
+        retry_policy = AT_ONCE
+        retry_budget = RetryBudget(tokens=0, retries_per_s=1)
+
+    failing = executor(handle, Poor)
+    assert (await failing.run(claimed(action()), 300)).due_ms == NOW
+    finish = await failing.run(claimed(action(), deadline_ms=NOW + 1_000), 300)
+    assert (finish.outcome, error(finish).type) == (Outcome.DEAD, "ConnectionResetError")
+    assert "no attempt fits before the deadline" in finish.reason
+    assert (await failing.run(claimed(action(), deadline_ms=NOW + 2_001), 300)).due_ms == NOW + 2_000
+
+
+async def test_successes_refill_the_budget() -> None:
+    ends: list[Any] = [ConnectionResetError("gone"), "fine", ConnectionResetError("gone"), OSError()]
+
+    async def handle(_: DomainAction) -> Any:
+        end = ends.pop(0)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    class Poor(Once):
+        retry_policy = AT_ONCE
+        retry_budget = RetryBudget(tokens=1, per_success=1, retries_per_s=0)
+
+    running = executor(handle, Poor)
+    outcomes = [(await running.run(claimed(action()), 300)).outcome for _ in range(3)]
+    assert outcomes == [Outcome.RETRY, Outcome.COMPLETED, Outcome.RETRY]
