@@ -36,6 +36,7 @@ async def test_takes_with_ownership(world: World) -> None:
         "reply_to": "c1",
         "unique_key": "u",
         "expired": False,
+        "cancelled": False,
     }
 
 
