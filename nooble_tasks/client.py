@@ -58,6 +58,7 @@ class BaseRedisClient:
         self.queue_manager = self.bus.queue_manager
         self.inspector = Inspector(self.bus)
         self.operator = Operator(self.bus)
+        self.policies = self.bus.policies
         self.workers = Workers(self.bus)
         self.dead_letters = DeadLetters(self.bus)
         self.schedules = Schedules(self.bus, service_name)

@@ -268,6 +268,7 @@ class PolicyStore:
             return
         current, last = await self._last()
         if current is None:
+            _checked(self._own.text, self._own.source)
             first = await self._add(last, self._own.text, by, "first start")
             if first is not None:
                 _log.info("%s is version %d of the policy", self._own.source, first.version)

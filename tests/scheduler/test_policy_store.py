@@ -341,3 +341,10 @@ async def test_who_found_the_store_empty_and_was_slow(redis: Redis, late: str) -
         await publish(slow, SECOND, force=True)
     by = [each.by for each in await slow.history()]
     assert by == (["ana", "worker fast"] if late == "insist" else ["worker fast"])
+
+
+async def test_a_first_worker_with_a_file_that_is_too_long_says_so(redis: Redis) -> None:
+    store = store_of(redis, FIRST + "#" * module.MAX_TEXT_BYTES)
+    with pytest.raises(PolicyError, match=r"tiers\.toml: 262,\d+ bytes; at most 262,144"):
+        await store.join(["probe"], by="worker w1")
+    assert await store.history() == []
