@@ -140,6 +140,7 @@ while planned < slots do
 end
 
 if #unknown_periods > 0 then return ask_for_periods(unknown_periods) end
+redis.call('ZREM', sleepers_key, worker_id) -- allowed when the server is out of memory, then what follows is too
 
 reply = {'ok', token, 0, 0, policy.version or 0}
 token_prefix = token .. ' '
@@ -276,14 +277,11 @@ tell(event_lines)
 
 if left_behind or resuming_type then
   reply[4] = 1
-  redis.call('ZREM', sleepers_key, worker_id)
   if planned >= asked then wake_one() end
 elseif #owned / 2 < asked then
   local due = next_due()
   if blocked_until < math.huge and (due == 0 or blocked_until < due) then due = math.ceil(blocked_until) end
   reply[3] = due
-  go_to_sleep()
-else
-  redis.call('ZREM', sleepers_key, worker_id)
+  redis.call('ZADD', sleepers_key, now_ms, worker_id)
 end
 return reply

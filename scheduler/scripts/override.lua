@@ -10,11 +10,8 @@
 -- REPLY: 1 (done) or 0 (somebody else was faster: look again)
 
 if (redis.call('HGET', overrides_key, tenant) or '') ~= known then return 0 end
-if override == '' then
-  redis.call('HDEL', overrides_key, tenant)
-else
-  redis.call('HSET', overrides_key, tenant, override)
-end
+redis.call('HDEL', overrides_key, tenant) -- allowed when the server is out of memory, then the rest is too
+if override ~= '' then redis.call('HSET', overrides_key, tenant, override) end
 
 local streams = {}
 for _, tier in ipairs(cjson.decode(redis.call('GET', policy_key) or '{"tiers":[]}').tiers) do

@@ -11,7 +11,7 @@ local action_type = string.match(what, '^type:(.*)$')
 if action_type and redis.call('HLEN', pauses_key) >= MOST and redis.call('HEXISTS', pauses_key, what) == 0 then
   return -1
 end
+redis.call('HDEL', pauses_key, 'resuming:' .. (action_type or '')) -- allowed when the server is out of memory
 if redis.call('HSETNX', pauses_key, what, pause) == 0 then return 0 end
-if action_type then redis.call('HDEL', pauses_key, 'resuming:' .. action_type) end
 note_operation(now_ms, by, why, 'pause ' .. what)
 return 1

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
 from scheduler import Outcome, overrides, pauses
@@ -84,6 +85,45 @@ async def test_maintenance(world: World) -> None:
         assert await world.engine.reclaim(world.domain) == (1, 2)
         assert await world.cancel("acme-0", "late") == ["cancelled", "cancelled"]
         assert await world.claim_ids("w2") == ["acme-1", "acme-2"]
+
+
+async def test_an_operator_can_stop_a_flood(world: World) -> None:
+    where = (world.engine, [world.domain])
+    await world.enqueue(*some(2), *some(2, "other", "free"))
+    async with no_memory(world):
+        await overrides.pause_tenant(*where, "acme", by="ana")
+        await overrides.set_override(*where, "other", by="ana", max_concurrency=1)
+        assert await world.claim_ids() == ["other-0"]
+        for what in (pauses.DOMAIN, pauses.tier("free"), pauses.action_type("a.b")):
+            assert await pauses.pause(*where, what, by="ana")
+        assert await world.claim_ids() == []
+        for what in (pauses.DOMAIN, pauses.tier("free"), pauses.action_type("a.b")):
+            assert await pauses.resume(*where, what, by="ana")
+        await overrides.set_override(*where, "acme", by="ana", weight=2)
+        await overrides.resume_tenant(*where, "acme", by="ana")
+        assert await world.claim_ids() == ["acme-0", "acme-1"]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SNOOZED, Outcome.EXPIRED])
+async def test_a_handler_says_not_now(world: World, outcome: Outcome) -> None:
+    await world.enqueue(*some(2))
+    [action] = (await world.claim(slots=1)).actions
+    async with no_memory(world):
+        said = await world.finish(action, outcome=outcome, pressed="tenant", pressed_until_ms=NOW + 500)
+        assert said == [True]
+        claim = await world.claim()
+        assert (claim.actions, claim.next_due_ms) == ([], NOW + 500)
+
+
+async def test_what_a_named_limit_refuses_goes_back(redis: Redis) -> None:
+    limit = '[limits.x]\nrate = "1/minute"\naction_types = ["embedding.generate"]'
+    world = World(redis, f'default_tier = "t"\n[tiers.t]\npriority = 1\n{limit}')
+    await world.worker("w1")
+    await world.engine.publish_policy(world.domain)
+    await world.enqueue(*some(3, tier="t"))
+    async with no_memory(world):
+        claim = await world.claim()
+        assert (ids(claim.actions), claim.next_due_ms) == (["acme-0"], NOW + MINUTE + 1)
 
 
 async def test_what_is_paused_is_set_aside_and_comes_back(world: World) -> None:
