@@ -134,6 +134,11 @@ class BaseService:
         return {action_type: handler.options for action_type, handler in cls._handlers.items()}
 
     @classmethod
+    def only_handles(cls) -> list[str] | None:
+        """The action types it handles; None where its own `process_action` may take any."""
+        return sorted(cls._handlers) if cls.process_action is BaseService.process_action else None
+
+    @classmethod
     def make_settings(cls, **values: Any) -> CommonAppSettings:
         """This service's settings; without a domain of its own it gets the one of its handlers."""
         fields = cls.settings_class.model_fields

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from . import worker_signals
 from ._engine import SchedulerError, maintenance
+from .about_worker import about_worker
 from .actions import DomainAction
 from .anteroom import Anteroom
 from .bus import Bus
@@ -91,7 +92,7 @@ class BaseWorker:
             owns_something=lambda: not self._turns.idle,
             deliver=self._on_message,
             on_lost=self._on_lost,
-            about=self._about,
+            about=lambda: about_worker(self, self._services.values()),
         )
         self._turns = Turns(
             self.bus.engine,
@@ -129,10 +130,6 @@ class BaseWorker:
         line = Line(domain, executor, self._event.set, Anteroom(service, self.concurrency))
         line.made_room = self._refill
         return line
-
-    def _about(self) -> dict[str, Any]:
-        """What the listing of workers tells of this one."""
-        return {"service": self.service_name, "slots": self.concurrency, "state": self.phase.state}
 
     def _refill(self) -> None:
         """A handler has room again; its threads and processes are shared by all domains."""

@@ -117,6 +117,13 @@ def _causes(facts: Facts, domain: str) -> Iterator[Binding]:
     yield from _limits(facts)
     if not facts.workers:
         yield Binding(Cause.NO_WORKER, f"no worker serves {domain}")
+    elif not facts.claiming:
+        all_of = f"the {counted(facts.workers, 'worker')} of {domain}"
+        yield Binding(Cause.WORKERS_QUIET, f"{all_of} claim nothing: quiet, or about to end")
+    elif facts.unhandled:
+        known = ", ".join(facts.handles[:5]) + (" …" if len(facts.handles) > 5 else "")
+        text = f"no worker of {domain} handles {facts.action_type} (they handle {known or 'nothing'})"
+        yield Binding(Cause.NO_HANDLER, text)
     elif not (facts.sleepers or facts.due_ms or facts.held or facts.paused):
         text = f"{counted(facts.workers, 'worker')} of {domain} {'has' if facts.workers == 1 else 'have'}"
         yield Binding(Cause.WORKERS_BUSY, f"{text} no free slot")

@@ -44,7 +44,9 @@ class Facts(NamedTuple):
     """How everything stood that matters to one action. ``ended`` alone: it is over.
 
     ``attempts`` have been handed out. ``held``: the tenant is, until ``held_until_ms`` (None: until one of
-    its actions ends). ``rank``: tenants of its tier with a smaller ``tag``. ``tiers`` are those of the
+    its actions ends). ``claiming`` are the workers that are not on their way
+    out; ``unhandled``: each of them says what it ``handles``, and its type is not there. ``rank``: tenants of
+    its tier with a smaller ``tag``. ``tiers`` are those of the
     published policy, best first; ``tier_at`` is its own among them, None when the policy does not have it.
     ``allowed_at_ms``: when limits would let it start, and ``allowed_by``: the one that it waits for last.
     ``errors``: of its failed attempts, newest first. ``pressed``: scopes to which a handler said not now, and
@@ -69,6 +71,9 @@ class Facts(NamedTuple):
     workers: int = 0
     dead_workers: int = 0
     sleepers: int = 0
+    claiming: int = 0
+    unhandled: bool = False
+    handles: tuple[str, ...] = ()
     no_policy: bool = False
     waiting: int = 0
     running: int = 0
@@ -141,6 +146,9 @@ def _read(raw: dict[str, Any], now_ms: int) -> Facts:
         workers=raw["workers"],
         dead_workers=raw["dead_workers"],
         sleepers=raw["sleepers"],
+        claiming=raw["claiming"],
+        unhandled=raw.get("unhandled", False),
+        handles=tuple(sorted(set(raw["handles"] or ()))),
         no_policy=raw.get("no_policy", False),
         waiting=raw.get("waiting", 0),
         running=raw.get("running", 0),

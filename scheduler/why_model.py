@@ -25,6 +25,8 @@ class Cause(StrEnum):
     NAMED_LIMIT = "named_limit"
     CONCURRENCY = "concurrency"
     NO_WORKER = "no_worker"
+    WORKERS_QUIET = "workers_quiet"
+    NO_HANDLER = "no_handler"
     WORKERS_BUSY = "workers_busy"
     OWN_LINE = "own_line"
     TENANTS_AHEAD = "tenants_ahead"

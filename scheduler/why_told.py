@@ -8,8 +8,13 @@ from .why_facts import Facts
 from .why_model import Binding, Cause, Why
 
 _ERROR_SHOWN = 160
+_ADVICE = {
+    Cause.NO_WORKER: ": start one (nooble worker)",
+    Cause.WORKERS_QUIET: ": start another, or let them go on (nooble workers resume)",
+    Cause.NO_HANDLER: ": it will fail when it starts",
+}
 _ALSO = (
-    *(Cause.PAUSED, Cause.NO_WORKER, Cause.EXPIRES),
+    *(Cause.PAUSED, Cause.NO_WORKER, Cause.WORKERS_QUIET, Cause.NO_HANDLER, Cause.EXPIRES),
     *(Cause.TIER_LIMIT, Cause.DOMAIN_LIMIT, Cause.NAMED_LIMIT),
 )
 
@@ -80,8 +85,8 @@ def _waiting(known: Why, facts: Facts) -> str:
             return _close(known, f"{tenant} is held: its limit {facts.held_why} is used up. {line}", facts)
         case Cause.LIMIT | Cause.TIER_LIMIT | Cause.DOMAIN_LIMIT | Cause.NAMED_LIMIT:
             return _close(known, f"{line}, but {_text(main)}", facts)
-        case Cause.NO_WORKER:
-            return f"{line}, but {_text(main)}: start one (nooble worker){_also(known)}."
+        case Cause.NO_WORKER | Cause.WORKERS_QUIET | Cause.NO_HANDLER:
+            return f"{line}, but {_text(main)}{_ADVICE[known.causes[0].cause]}{_also(known)}."
         case Cause.WORKERS_BUSY:
             return f"{line} and {_text(main)}: it starts as soon as one is free{_after(known)}."
         case _:

@@ -1,6 +1,6 @@
 -- why: everything that says why an action has not started yet, as it is at one moment. Writes nothing.
 --
--- @keys actions done scheduled delayed workers owned sleepers waiting ready held held_why returned pauses backpressure
+-- @keys actions done scheduled delayed workers worker_info owned sleepers waiting ready held held_why returned pauses backpressure
 -- @argv now_ms:int duplicate_window_ms:int id:str periods:rest
 --       periods: (name, start_ms, end_ms)* of the calendar periods that contain now_ms
 -- @include look
@@ -50,15 +50,29 @@ end
 -- Who works here, and who of them owns it.
 local workers = redis.call('ZRANGE', workers_key, 0, -1, 'WITHSCORES')
 facts.workers, facts.dead_workers, facts.sleepers = 0, 0, redis.call('ZCARD', sleepers_key)
+facts.claiming, facts.handles = 0, {}
+local of_type = facts.head and rest_of_head(facts.head)
+local others_handle -- does every worker that claims say what it handles, and none this type?
 for i = 1, #workers, 2 do
   local alive = tonumber(workers[i + 1]) >= now_ms
   facts[alive and 'workers' or 'dead_workers'] = facts[alive and 'workers' or 'dead_workers'] + 1
+  local info = alive and cjson.decode(redis.call('HGET', worker_info_key, workers[i]) or '{}')
+  if info and (info.state or 'running') == 'running' then
+    facts.claiming = facts.claiming + 1
+    if others_handle == nil then others_handle = true end
+    others_handle = others_handle and type(info.handles) == 'table'
+    for _, name in ipairs(info.handles or {}) do
+      if name == of_type then others_handle = false end
+      facts.handles[#facts.handles + 1] = name
+    end
+  end
   local record = entry ~= '-' and redis.call('HGET', owned_prefix .. workers[i], id)
   if record then
     facts.owner, facts.lease_until_ms = workers[i], tonumber(workers[i + 1])
     facts.attempt = tonumber(string.match(record, '^%d+ %S+ %S+ (%d+)'))
   end
 end
+facts.unhandled = of_type and others_handle or nil
 if facts.owner then return {'ok', cjson.encode(facts)} end
 
 -- Its tenant's line, and its place in it.

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nooble_tasks import ActionNotFound, BaseRedisClient, Cause, InvalidId, State
+from nooble_tasks import ActionHandle, ActionNotFound, BaseRedisClient, Cause, DomainAction, InvalidId, State
 from tests.nooble_tasks.looking import Nooble
-from tests.nooble_tasks.support import DOMAIN, ProbeService, action, soon, working
+from tests.nooble_tasks.support import DOMAIN, ProbeService, action, soon, until, working
 
 
 async def claim(client: BaseRedisClient, slots: int) -> None:
@@ -89,3 +89,39 @@ async def test_unknown_on_the_command_line(client: BaseRedisClient, nooble: Noob
     done = await nooble("why", "0198f0c2a8")
     assert (done.code, done.out) == (1, "")
     assert "did you mean '0198f0c2a7'?" in " ".join(done.err.split())
+
+
+async def test_workers_say_what_they_handle(
+    redis: Redis, client: BaseRedisClient, probe: ProbeService
+) -> None:
+    async with working(redis, probe) as worker:
+        await client.operator.pause("domain", by="ana")
+        handle = await client.enqueue_action("probe.nothing", tenant_id="acme", tier="enterprise")
+        causes = (await handle.why()).causes
+        assert [each.cause for each in causes] == [Cause.PAUSED, Cause.NO_HANDLER]
+        assert (
+            "no worker of probe handles probe.nothing (they handle probe.echo, probe.fail, probe.wait)"
+            in (causes[1].text)
+        )
+        known = await client.enqueue_action("probe.echo", tenant_id="acme", tier="enterprise")
+        assert [each.cause for each in (await known.why()).causes] == [Cause.PAUSED, Cause.OWN_LINE]
+        worker.phase.quiet()
+        await until(lambda: _has(known, Cause.WORKERS_QUIET), "the worker says that it is quiet")
+
+
+async def _has(handle: ActionHandle, cause: Cause) -> bool:
+    return cause in {each.cause for each in (await handle.why()).causes}
+
+
+class Anything(ProbeService):
+    """Takes whatever comes."""
+
+    async def process_action(self, action: DomainAction) -> None:
+        """Take it."""
+
+
+async def test_a_service_that_takes_anything_does_not_say_so(redis: Redis, client: BaseRedisClient) -> None:
+    async with working(redis, Anything()):
+        await client.operator.pause("domain", by="ana")
+        handle = await client.enqueue_action("probe.nothing", tenant_id="acme", tier="enterprise")
+        assert [each.cause for each in (await handle.why()).causes] == [Cause.PAUSED]

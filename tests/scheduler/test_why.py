@@ -7,7 +7,8 @@ from redis.asyncio import Redis
 
 from scheduler import Finish, Outcome, State
 from scheduler.why import Cause, Why, find, ids_like, why
-from tests.scheduler.why_cases import CASES, POLICY, Case, busy_worker, failed, nothing
+from tests.scheduler.why_cases import CASES, Case
+from tests.scheduler.why_worlds import POLICY, busy_worker, failed, nothing
 from tests.scheduler.world import DAY, NOW, World, new, some
 
 

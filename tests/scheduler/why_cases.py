@@ -1,4 +1,4 @@
-"""What binds an action, case by case: how it comes about, and what `why` says of it."""
+"""What binds an action, case by case, and what `why` says of it. The worlds are in `why_worlds.py`."""
 
 # ruff: noqa: E501 - sentences are compared as they are read
 
@@ -7,173 +7,40 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from scheduler import Outcome, Policy, State, overrides, pauses
+from scheduler import State
 from scheduler.why import Cause
-from tests.scheduler.world import DAY, MINUTE, NOW, World, new, some
-
-POLICY = """
-default_tier = "free"
-[tiers.enterprise]
-priority = 1
-[tiers.free]
-priority = 3
-limits = ["3/minute", "5/day"]
-[tiers.solo]
-priority = 4
-max_concurrency = 1
-"""
-MIDNIGHT = NOW - NOW % DAY + DAY
-
-
-async def nothing(world: World) -> None:
-    await world.enqueue(*some(3, "acme"))
-
-
-async def idle_worker(world: World) -> None:
-    await world.worker("w1")
-    assert not await world.claim_ids()  # it sleeps
-    await world.redis.zadd(world.key("sleepers"), {"w1": NOW, "w2": NOW})  # and one whose wake-up got lost
-    await world.enqueue(*some(3, "acme"))
-
-
-async def busy_worker(world: World) -> None:
-    await world.worker("w1", "w2")
-    await world.enqueue(*some(5, "acme"))
-    await world.claim(slots=2)
-
-
-async def other_tenants(world: World) -> None:
-    await world.worker("w1")
-    await world.enqueue(*some(4, "b", "free"), *some(4, "e"), *some(4, "f"), *some(1, "acme", "free"))
-
-
-async def used_up(world: World) -> None:
-    await world.worker("w1")
-    await world.enqueue(*some(8, "acme", "free"))
-    await world.claim()
-
-
-async def before_its_turn(world: World) -> None:
-    await world.worker("w1")
-    await world.enqueue(*some(5, "acme", "free"))
-
-
-async def all_slots(world: World) -> None:
-    await world.worker("w1")
-    await world.enqueue(*some(3, "acme", "solo"))
-    await world.claim()
-
-
-async def later(world: World) -> None:
-    await world.worker("w1")
-    await world.enqueue(new("acme-0", due_ms=NOW + MINUTE))
-
-
-async def later_and_limited(world: World) -> None:
-    await used_up(world)
-    await world.enqueue(new("acme-late", "acme", "free", due_ms=NOW + 5_000))
-
-
-async def failed(world: World, outcome: Outcome = Outcome.RETRY) -> None:
-    await world.worker("w1")
-    await world.enqueue(new("acme-0"))
-    [claimed] = (await world.claim()).actions
-    world.clock.advance(2_000)
-    reason = "ValueError: no\x1b[31m such thing\nin line 2"
-    await world.finish(claimed, outcome=outcome, due_ms=NOW + 10_000, reason=reason)
-
-
-async def put_off(world: World) -> None:
-    await failed(world, Outcome.SNOOZED)
-
-
-async def domain_limit(world: World) -> None:
-    await before_its_turn(world)
-    limited = World(world.redis, Policy.parse(f'{POLICY}[domains]\n{world.domain} = ["1/minute"]\n'))
-    await limited.engine.publish_policy(world.domain)
-    await limited.claim(slots=5)
-
-
-async def tier_limit(world: World) -> None:
-    text = POLICY.replace('limits = ["3/minute", "5/day"]', 'tier_limits = ["2/minute"]')
-    limited = World(world.redis, text)
-    await limited.engine.publish_policy(world.domain)
-    await before_its_turn(world)
-    await limited.claim(slots=5)
-
-
-async def named_limit(world: World) -> None:
-    named = '[limits.openai]\nrate = "1/minute"\naction_types = ["embedding.generate"]\n'
-    limited = World(world.redis, POLICY + named)
-    await limited.engine.publish_policy(world.domain)
-    await world.worker("w1")
-    await world.enqueue(*some(3, "acme"), *some(1, "zoe", "solo"))
-    await limited.claim(slots=1)
-    await world.enqueue(*some(1, "bob", "solo"))
-
-
-async def named_limit_held(world: World) -> None:
-    await named_limit(world)
-    await world.claim(slots=2)
-
-
-async def no_tier(world: World) -> None:
-    await nothing(world)
-    other = World(world.redis, 'default_tier = "gold"\n[tiers.gold]\npriority = 1\n')
-    await other.engine.publish_policy(world.domain)
-
-
-async def entry_gone(world: World) -> None:
-    await nothing(world)
-    place = await world.redis.hget(world.key("actions"), "acme-0")
-    await world.redis.xdel(world.stream(), place.split(b" ")[1])
-
-
-async def too_late(world: World) -> None:
-    await world.worker("w1")
-    await world.enqueue(*some(4, "acme", "free"), new("acme-late", "acme", "free", deadline_ms=NOW + 1_000))
-    await world.claim()
-
-
-async def lease_over(world: World) -> None:
-    await busy_worker(world)
-    world.clock.advance(world.engine.lease_ms + 3_000)
-
-
-async def tenant_paused(world: World) -> None:
-    await nothing(world)
-    await overrides.pause_tenant(world.engine, [world.domain], "acme", by="ana", why="unpaid")
-
-
-async def tier_paused(world: World) -> None:
-    await before_its_turn(world)
-    await pauses.pause(world.engine, [world.domain], pauses.tier("free"), by="ana")
-
-
-async def domain_paused(world: World) -> None:
-    await nothing(world)
-    await world.worker("w1")
-    await pauses.pause(world.engine, [world.domain], pauses.DOMAIN, by="ana", why="index rebuild")
-
-
-async def type_paused(world: World) -> None:
-    await nothing(world)
-    await world.worker("w1")
-    what = pauses.action_type("embedding.generate")
-    await pauses.pause(world.engine, [world.domain], what, by="ana", why="model is down")
-    await world.claim(slots=1)
-
-
-async def pressed(world: World) -> None:
-    await before_its_turn(world)
-    await world.redis.zadd(world.key("backpressure"), {"acme:free": NOW + 20_000})
-
-
-async def own_limits(world: World) -> None:
-    await before_its_turn(world)
-    await overrides.set_override(
-        world.engine, [world.domain], "acme", by="ana", limits=["1/minute", "2/month"]
-    )
+from tests.scheduler.why_worlds import (
+    MIDNIGHT,
+    all_slots,
+    before_its_turn,
+    busy_worker,
+    domain_limit,
+    domain_paused,
+    entry_gone,
+    failed,
+    idle_worker,
+    later,
+    later_and_limited,
+    lease_over,
+    named_limit,
+    named_limit_held,
+    no_handler,
+    no_tier,
+    nothing,
+    one_may_handle,
+    other_tenants,
+    own_limits,
+    pressed,
+    put_off,
+    quiet,
+    tenant_paused,
+    tier_limit,
+    tier_paused,
+    too_late,
+    type_paused,
+    used_up,
+)
+from tests.scheduler.world import MINUTE, NOW, World
 
 
 class Case(NamedTuple):
@@ -302,6 +169,18 @@ CASES = {
     "limits of its own": Case(
         own_limits, "acme-2", State.READY, [C.LIMIT, C.WORKERS_BUSY, C.OWN_LINE], 2, 1_751_328_000_000,
         "acme-2 is 3rd in acme's line, but limit 1/minute of acme has room for 1 start now; limit 2/month lets it start at the earliest at 2025-07-01 00:00:00Z, in 15 days.",
+    ),
+    "workers quiet": Case(
+        quiet, "acme-0", State.READY, [C.WORKERS_QUIET], 0, NOW,
+        "acme-0 is next in acme's line, but the 2 workers of embedding claim nothing: quiet, or about to end: start another, or let them go on (nooble workers resume).",
+    ),
+    "no handler": Case(
+        no_handler, "acme-0", State.READY, [C.NO_HANDLER], 0, NOW,
+        "acme-0 is next in acme's line, but no worker of embedding handles embedding.generate (they handle embedding.drop, embedding.make): it will fail when it starts.",
+    ),
+    "one that may handle it": Case(
+        one_may_handle, "acme-0", State.READY, [C.WORKERS_BUSY], 0, NOW,
+        "acme-0 is next in acme's line and 3 workers of embedding have no free slot: it starts as soon as one is free.",
     ),
     "no such tier": Case(
         no_tier, "acme-0", State.READY, [C.NO_TIER, C.NO_WORKER], 0, None,
