@@ -51,7 +51,8 @@ class ThreadPool:
         if not self._idle.acquire(blocking=False) and self._threads < self.size:
             self._threads += 1
             name = f"nooble-{self._name}-{self._threads}"
-            threading.Thread(target=self._serve, name=name, daemon=True).start()
+            serving = (self._jobs, self._idle)
+            threading.Thread(target=self._serve, args=serving, name=name, daemon=True).start()
         try:
             return await job.future
         except asyncio.CancelledError:
@@ -61,15 +62,16 @@ class ThreadPool:
             raise
 
     def close(self) -> None:
-        """Let the threads end when they have nothing to do; none is waited for."""
+        """Let the threads end when they have nothing to do; none is waited for. It may be used again."""
         for _ in range(self._threads):
             self._jobs.put(None)
+        self._jobs, self._idle, self._threads = queue.SimpleQueue(), threading.Semaphore(0), 0
 
-    def _serve(self) -> None:
-        while (job := self._jobs.get()) is not None:
+    def _serve(self, jobs: queue.SimpleQueue[_Job[Any] | None], idle: threading.Semaphore) -> None:
+        while (job := jobs.get()) is not None:
             self._work(job)
             del job  # its result must not live until the next one comes
-            self._idle.release()
+            idle.release()
 
     def _work(self, job: _Job[Any]) -> None:
         result, error = None, None
