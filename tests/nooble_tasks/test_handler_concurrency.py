@@ -138,6 +138,7 @@ async def test_a_lost_lease_forgets_what_waits(redis: Redis, client: BaseRedisCl
         assert (await engine.reclaim("probe", worker_id=worker.worker_id)).actions == 4
         service.gate.set()
         assert [await soon(each.result(10)) for each in sent] == [0, 1, 2, 3]
+        await worker.redis_client.close()
     assert worker.waiting == 0
 
 

@@ -125,6 +125,7 @@ async def test_a_blocked_loop_is_told_with_the_handlers_name_and_place(
         handle = await worker.redis_client.enqueue_action(action("block", 0.8))
         assert await handle.result(10) == "done"
         await until(lambda: asyncio.sleep(0.01, "the event loop turns again" in caplog.text))
+        await worker.redis_client.close()
     told = [record.getMessage() for record in caplog.records if "has been blocked" in record.getMessage()]
     assert f"by the handler of probe.block, action {handle.action_id} of acme" in told[0]
     assert "time.sleep(data)" in told[0]
@@ -138,4 +139,5 @@ async def test_a_loop_that_turns_is_not_told_about(
     await client.close()
     async with working(redis, probe, settings=settings) as worker:
         await worker.redis_client.request(action("echo", 1), 10)
+        await worker.redis_client.close()
     assert "blocked" not in caplog.text
