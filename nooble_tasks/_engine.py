@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         UnknownVersionError,
         known,
         maintenance,
+        moving,
         overrides,
         pauses,
         roster,
@@ -109,6 +110,7 @@ else:
     globals().update({name: getattr(_scheduler, name) for name in _scheduler.__all__})
     inspection, maintenance, scripts = _part("inspect"), _part("maintenance"), _part("scripts")
     overrides, pauses, known = _part("overrides"), _part("pauses"), _part("known")
+    moving = _part("moving")
     Operation, Pause = pauses.Operation, pauses.Pause
     read_extended, nearest = _part("engine").read_extended, _part("errors").nearest
     INHERITED = _part("admission").INHERITED
@@ -214,6 +216,7 @@ __all__ = [
     "inspection",
     "known",
     "maintenance",
+    "moving",
     "nearest",
     "overrides",
     "pauses",

@@ -18,6 +18,7 @@ from ._engine import (
     UnknownTierError,
     inspection,
     known,
+    moving,
     overrides,
     pauses,
     usage,
@@ -128,6 +129,20 @@ class Operator:
             where = await self._served(domains)
             await self._bus.registry.register(tenant_id, tier, by=by, why=why, domains=domains)
             return where
+
+    async def move_tenant(
+        self, tenant_id: str, tier: str, *, by: str, why: str = "", domains: Sequence[str] = ()
+    ) -> int:
+        """Put a tenant on a tier together with what waits of it, in order; how many actions were moved.
+
+        A large backlog is moved in steps, the tenant paused meanwhile. What runs finishes where it is. A move
+        that was interrupted is finished by the same call again.
+        """
+        check_tenant_id(tenant_id)
+        check_id("tier", tier)
+        async with self._asking():
+            await self._served(domains)
+            return await moving.move(self._engine, tenant_id, tier, by=by, why=why, domains=domains)
 
     async def unregister_tenant(
         self, tenant_id: str, *, by: str, why: str = "", domains: Sequence[str] = ()

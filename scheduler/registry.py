@@ -47,7 +47,7 @@ class Registry:
         """The same for many tenants, ``{tenant: tier}``; all of them are checked first."""
         known = await self.tiers()
         for tenant_id, tier in tiers.items():
-            _check(tenant_id, by)
+            check_command(tenant_id, by)
             if tier not in known:
                 raise UnknownTierError(tier, known)
         items = [(tenant_id, tier, _KEEP) for tenant_id, tier in tiers.items()]
@@ -62,7 +62,7 @@ class Registry:
         self, tenant_id: str, *, by: str, why: str = "", domains: Sequence[str] = ()
     ) -> bool:
         """Forget a tenant's tier: it counts as unregistered from now on. False when it had none."""
-        _check(tenant_id, by)
+        check_command(tenant_id, by)
         shared = 0 if domains else await self._engine.redis.hdel(self._tenants_key, tenant_id)
         changed = await self._tell([(tenant_id, "-", _KEEP)], "unregister", by, why, domains)
         return bool(shared or changed)
@@ -71,14 +71,14 @@ class Registry:
 
     async def drain(self, tenant_id: str, *, by: str, why: str = "", domains: Sequence[str] = ()) -> None:
         """Refuse new actions of a tenant; what waits is run, and what runs may be retried."""
-        _check(tenant_id, by)
+        check_command(tenant_id, by)
         if not domains:
             await self._engine.redis.sadd(self._draining_key, tenant_id)
         await self._tell([(tenant_id, _KEEP, "1")], "drain", by, why, domains)
 
     async def resume(self, tenant_id: str, *, by: str, why: str = "", domains: Sequence[str] = ()) -> bool:
         """Take new actions of a tenant again; False when it was not draining."""
-        _check(tenant_id, by)
+        check_command(tenant_id, by)
         shared = 0 if domains else await self._engine.redis.srem(self._draining_key, tenant_id)
         changed = await self._tell([(tenant_id, _KEEP, "0")], "end drain", by, why, domains)
         return bool(shared or changed)
@@ -147,7 +147,8 @@ def _slices(items: Sequence[tuple[str, str, str]]) -> Iterable[Sequence[tuple[st
     return (items[at : at + MAX_ITEMS] for at in range(0, len(items), MAX_ITEMS))
 
 
-def _check(tenant_id: str, by: str) -> None:
+def check_command(tenant_id: str, by: str) -> None:
+    """Refuse an id that cannot be, and a command without an author."""
     if not _ID.fullmatch(tenant_id):
         raise RegistryError(
             f"{tenant_id[:140]!r} is no tenant id: use 1 to 128 of A-Z a-z 0-9 _ . - beginning with a letter "

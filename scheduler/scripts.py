@@ -40,7 +40,7 @@ ON_LETTERS = ("redrive", "discard", "prune")
 ON_SCHEDULES = ("schedule", "declare", "fire")
 """What happens to schedules."""
 
-OPERATIONS = ("override", "pause", "resume", "rehold", "register", "instruct")
+OPERATIONS = ("override", "pause", "resume", "rehold", "register", "move", "instruct")
 """What operators and the policy store do."""
 
 

@@ -1,4 +1,4 @@
-"""`nooble tenant register`, `unregister`, `drain`: a tenant's tier, and whether it takes new work."""
+"""`nooble tenant register`, `move`, `unregister`, `drain`: a tenant's tier, and whether it takes new work."""
 
 from __future__ import annotations
 
@@ -50,6 +50,33 @@ def register_tenant(
     tell(
         f"registered {name} for {wanted}", domain or EVERYWHERE, as_json=as_json, tenant_id=name, tier=wanted
     )
+    return OK
+
+
+@tenant.command(epilog=EXPLAINED)
+def move(
+    name: Tenant,
+    tier: Annotated[str, typer.Argument(metavar="TIER", help="Such as professional.")],
+    why: Why = "",
+    by: By = None,
+    domain: Where = None,
+    as_json: AsJson = False,
+) -> int:
+    """Put a tenant on a tier together with what waits of it, in its order. What runs finishes where it is.
+
+    A large backlog moves in steps, the tenant paused meanwhile; the same command again finishes a move that
+    was interrupted.
+
+    nooble tenant move acme professional --why "contract 17"
+    """
+
+    async def act() -> int:
+        async with operator() as commands:
+            return await commands.move_tenant(name, tier, by=author(by), why=why, domains=domain or [])
+
+    moved = run_async(act())
+    done = f"moved {name} to {tier}, {moved:,} waiting actions with it,"
+    tell(done, domain or EVERYWHERE, as_json=as_json, tenant_id=name, tier=tier, moved=moved)
     return OK
 
 

@@ -42,7 +42,7 @@ async def test_a_tenants_rules(sent: BaseRedisClient, nooble: Nooble) -> None:
     "command",
     [
         *("tenant show", "tenant set", "tenant clear", "tenant pause", "tenant resume"),
-        *("tenant register", "tenant unregister", "tenant drain", "resume limit"),
+        *("tenant register", "tenant move", "tenant unregister", "tenant drain", "resume limit"),
         *("pause tier", "pause domain", "pause type", "resume tier", "resume domain", "resume type"),
         "operations",
     ],
@@ -177,3 +177,14 @@ async def test_the_advice_of_a_refusal_is_a_command_that_works(
     done = await nooble(*command.split())
     assert done.code == 0, done.err
     assert (await client.enqueue_action("probe.echo", tenant_id="acme", tier="gold")).accepted
+
+
+async def test_a_tenant_moves_with_what_waits_of_it(sent: BaseRedisClient, nooble: Nooble) -> None:
+    done = await nooble("tenant", "move", "acme", "enterprise", "--by", "ana", "--why", "contract 17")
+    assert done.code == 0, done.err
+    assert done.text.startswith("moved acme to enterprise, 12 waiting actions with it,")
+    assert int(await sent.bus.redis.xlen("probe:acme:enterprise")) == 12
+    assert not await sent.bus.redis.exists("probe:acme:free")
+    done = await nooble("tenant", "move", "acme", "enterprize")
+    assert done.code == 1
+    assert "did you mean 'enterprise'" in " ".join(done.err.split())
