@@ -29,7 +29,7 @@ dead = typer.Typer(
     epilog=EXPLAINED,
 )
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Action ids or letter ids.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Action ids or letter ids.")]
 Domain = Annotated[str | None, typer.Option(help="Only there; default: every domain on the server.")]
 Tenant = Annotated[str | None, typer.Option("--tenant", "-t", help="Only of this tenant.")]
 ActionType = Annotated[str | None, typer.Option("--type", help="Only of this action type; may end in *.")]

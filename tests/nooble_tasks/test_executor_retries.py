@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from nooble_tasks import DomainAction, RateLimited, RetryBudget
+from redis.asyncio import Redis
+
+from nooble_tasks import BaseRedisClient, DomainAction, RateLimited, RetryBudget, RetryPolicy, handles
 from nooble_tasks._engine import Outcome
-from tests.nooble_tasks.support import AT_ONCE, action
+from tests.nooble_tasks.support import AT_ONCE, ProbeService, action, until, working
 from tests.nooble_tasks.test_executor import NOW, Once, claimed, end_of, error, executor
 
 
@@ -65,3 +68,31 @@ async def test_successes_refill_the_budget() -> None:
     running = executor(handle, Poor)
     outcomes = [(await running.run(claimed(action()), 300)).outcome for _ in range(3)]
     assert outcomes == [Outcome.RETRY, Outcome.COMPLETED, Outcome.RETRY]
+
+
+async def test_an_outage_costs_no_more_attempts_than_the_budget_and_stops_nobody_else(
+    redis: Redis, client: BaseRedisClient
+) -> None:
+    """A downstream is gone; forty actions would each try thirty times at once."""
+
+    class Ill(ProbeService):
+        retry_policy = RetryPolicy(max_attempts=30, first_delay_s=0)
+        retry_budget = RetryBudget(tokens=5, per_success=0, retries_per_s=20)
+
+        @handles("probe.ill")
+        async def ill(self, action: DomainAction) -> None:
+            self._note(action)
+            raise ConnectionRefusedError("nobody is there")
+
+    service, many, loop = Ill(), 40, asyncio.get_running_loop()
+    async with working(redis, service):
+        began = loop.time()
+        await client.enqueue_actions([action("ill") for _ in range(many)])
+
+        async def retried() -> bool:
+            await client.request(action("echo", 1), timeout=10)  # the others go on meanwhile
+            return sum(each.action_type == "probe.ill" for each in service.calls) >= many + 20
+
+        await until(retried, "retries go on")
+        attempts = sum(each.action_type == "probe.ill" for each in service.calls)
+        assert attempts <= many + 5 + 1 + 20 * (loop.time() - began)
