@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +30,8 @@ from .lookup_errors import UnknownTenant
 
 if TYPE_CHECKING:
     from .bus import Bus
+
+_PROGRESS_EVERY_S = 0.2
 
 
 class TenantStanding(NamedTuple):
@@ -131,18 +134,36 @@ class Operator:
             return where
 
     async def move_tenant(
-        self, tenant_id: str, tier: str, *, by: str, why: str = "", domains: Sequence[str] = ()
+        self,
+        tenant_id: str,
+        tier: str,
+        *,
+        by: str,
+        why: str = "",
+        domains: Sequence[str] = (),
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> int:
         """Put a tenant on a tier together with what waits of it, in order; how many actions were moved.
 
-        A large backlog is moved in steps, the tenant paused meanwhile. What runs finishes where it is. A move
-        that was interrupted is finished by the same call again.
+        What runs finishes where it is. `on_progress` gets how many are moved, of how many, a few times a
+        second. When it is interrupted, the same call finishes it.
         """
-        check_tenant_id(tenant_id)
         check_id("tier", tier)
         async with self._asking():
-            await self._served(domains)
-            return await moving.move(self._engine, tenant_id, tier, by=by, why=why, domains=domains)
+            await self._where(domains, tenant_id)
+            where = await self._served(domains)
+            total = await known.waiting_elsewhere(self._engine, where, tenant_id, tier)
+            moving_it = asyncio.create_task(
+                moving.move(self._engine, tenant_id, tier, by=by, why=why, domains=domains)
+            )
+            try:
+                while on_progress and not (await asyncio.wait((moving_it,), timeout=_PROGRESS_EVERY_S))[0]:
+                    left = await known.waiting_elsewhere(self._engine, where, tenant_id, tier)
+                    on_progress(max(total - left, 0), total)
+                return await moving_it
+            finally:
+                moving_it.cancel()
+                await asyncio.wait((moving_it,))
 
     async def unregister_tenant(
         self, tenant_id: str, *, by: str, why: str = "", domains: Sequence[str] = ()

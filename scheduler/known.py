@@ -45,3 +45,13 @@ async def tenants_like(engine: Engine, domains: Sequence[str], tenant_id: str) -
                 if seen >= _NAMES_LOOKED_AT:
                     break
     return get_close_matches(tenant_id, names - {"*"}, n=3, cutoff=0.5)
+
+
+async def waiting_elsewhere(engine: Engine, domains: Sequence[str], tenant_id: str, tier: str) -> int:
+    """How many actions of a tenant wait or run in other tiers than this one."""
+    count = 0
+    for domain in domains:
+        for name in await tier_names(engine, domain):
+            if name != tier:
+                count += await engine.redis.xlen(engine.keys.stream(domain, tenant_id, name))
+    return count

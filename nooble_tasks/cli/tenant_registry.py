@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .console import err
 from .exits import EXPLAINED, OK
 from .loops import run_async
 from .operating import AsJson, By, Tenant, Where, Why, author, operator, tell
@@ -31,7 +32,7 @@ def register_tenant(
     domain: Where = None,
     as_json: AsJson = False,
 ) -> int:
-    """Put a tenant on a tier, from its next action on. What waits stays in its line.
+    """Put a tenant on a tier, from its next action on. `tenant move` takes along what waits.
 
     nooble tenant register acme professional --why "contract 17"
 
@@ -70,14 +71,28 @@ def move(
     nooble tenant move acme professional --why "contract 17"
     """
 
-    async def act() -> int:
-        async with operator() as commands:
-            return await commands.move_tenant(name, tier, by=author(by), why=why, domains=domain or [])
-
-    moved = run_async(act())
+    moved = run_async(_move(name, tier, why, by, domain or []))
     done = f"moved {name} to {tier}, {moved:,} waiting actions with it,"
     tell(done, domain or EVERYWHERE, as_json=as_json, tenant_id=name, tier=tier, moved=moved)
     return OK
+
+
+async def _move(name: str, tier: str, why: str, by: str | None, domains: list[str]) -> int:
+    async with operator() as commands:
+        if not err().is_terminal:
+            return await commands.move_tenant(name, tier, by=author(by), why=why, domains=domains)
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=err(), transient=True) as bar:
+            task = bar.add_task(f"moving {name}", total=None)
+
+            def note(moved: int, total: int) -> None:
+                bar.update(task, completed=moved, total=total)
+
+            return await commands.move_tenant(
+                name, tier, by=author(by), why=why, domains=domains, on_progress=note
+            )
 
 
 @tenant.command(epilog=EXPLAINED)

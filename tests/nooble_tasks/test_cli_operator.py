@@ -185,6 +185,8 @@ async def test_a_tenant_moves_with_what_waits_of_it(sent: BaseRedisClient, noobl
     assert done.text.startswith("moved acme to enterprise, 12 waiting actions with it,")
     assert int(await sent.bus.redis.xlen("probe:acme:enterprise")) == 12
     assert not await sent.bus.redis.exists("probe:acme:free")
+    assert (await sent.inspector.why("a3", DOMAIN)).tier == "enterprise"
+    assert json.loads((await nooble("tenant", "move", "acme", "enterprise", "--json")).out)["moved"] == 0
     done = await nooble("tenant", "move", "acme", "enterprize")
     assert done.code == 1
     assert "did you mean 'enterprise'" in " ".join(done.err.split())

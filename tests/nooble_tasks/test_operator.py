@@ -110,6 +110,8 @@ async def test_a_sleeping_worker_starts_at_once(
         ("clear_tenant", {"tenant_id": "acme", "rules": ["wieght"]}, PolicyError, "did you mean 'weight'"),
         ("pause_tenant", {"tenant_id": "acme", "domains": ["prob"]}, UnknownDomain, "did you mean 'probe'"),
         ("register_tenant", {"tenant_id": "acme", "tier": "fre"}, UnknownTier, "did you mean 'free'"),
+        ("move_tenant", {"tenant_id": "acme", "tier": "fre"}, UnknownTier, "did you mean 'free'"),
+        ("move_tenant", {"tenant_id": "acmee", "tier": "free"}, UnknownTenant, "did you mean 'acme'"),
         ("drain_tenant", {"tenant_id": "acmee"}, UnknownTenant, "did you mean 'acme'"),
         ("unregister_tenant", {"tenant_id": "acmee"}, UnknownTenant, "did you mean 'acme'"),
         (
@@ -160,3 +162,22 @@ async def test_without_a_server() -> None:
         await client.inspector.tiers(DOMAIN)
     await client.close()
     await nowhere.aclose()
+
+
+async def test_a_tenant_moves_with_what_waits(sent: BaseRedisClient) -> None:
+    await sent.bus.policies.join([DOMAIN], by="w1")
+    await sent.enqueue_actions([action(action_id=f"b{n:04}", tenant_tier="free") for n in range(2_000)])
+    told: list[tuple[int, int]] = []
+    moved = await sent.operator.move_tenant(
+        "acme", "enterprise", on_progress=lambda *each: told.append(each), **BY
+    )
+    assert moved == 2_012
+    assert all(0 <= done <= total for done, total in told)
+    order = []
+    while some := (await sent.bus.engine.claim(DOMAIN, "w1", 500)).actions:
+        order += [each.action_id for each in some if each.tenant_id == "acme"]
+    assert order == [f"a{n}" for n in range(12)] + [f"b{n:04}" for n in range(2_000)]
+    [standing] = await sent.operator.tenant("acme")
+    assert standing.registration is not None
+    assert standing.registration.tier == "enterprise"
+    assert (await sent.inspector.limits("acme", DOMAIN)).tier == "enterprise"
