@@ -57,6 +57,7 @@ from ._engine import (
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
 from .cancel_token import CancelToken, current_cancel_token
+from .cancellations import Cancellations, CancelReport
 from .client import BaseRedisClient
 from .context import ExecutionContext, current_context, use_context
 from .cron import cron
@@ -144,7 +145,9 @@ __all__ = [
     "BaseWorker",
     "Binding",
     "Bus",
+    "CancelReport",
     "CancelToken",
+    "Cancellations",
     "Cause",
     "ClientMiddleware",
     "CommonAppSettings",

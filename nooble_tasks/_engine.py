@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         UnknownVersionError,
         known,
         maintenance,
+        matching,
         moving,
         overrides,
         pauses,
@@ -114,7 +115,7 @@ else:
     Operation, Pause = pauses.Operation, pauses.Pause
     read_extended, nearest = _part("engine").read_extended, _part("errors").nearest
     INHERITED = _part("admission").INHERITED
-    roster = _part("roster")
+    roster, matching = _part("roster"), _part("matching")
     RunningAction, WorkerStanding = roster.RunningAction, roster.WorkerStanding
     AttemptError = _part("attempts").AttemptError
     _letters, _poison = _part("dead_letters"), _part("poison")
@@ -216,6 +217,7 @@ __all__ = [
     "inspection",
     "known",
     "maintenance",
+    "matching",
     "moving",
     "nearest",
     "overrides",

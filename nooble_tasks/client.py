@@ -18,6 +18,7 @@ from ._engine import INHERITED, Enqueued, NewAction
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
 from .callbacks import callback_for, listen, push
+from .cancellations import Cancellations
 from .context import current_context, earliest, tenant_or_current
 from .dead_letters import DeadLetters
 from .delivery_errors import NotReplicated
@@ -60,6 +61,7 @@ class BaseRedisClient:
         self.operator = Operator(self.bus)
         self.policies = self.bus.policies
         self.workers = Workers(self.bus)
+        self.cancellations = Cancellations(self.bus)
         self.dead_letters = DeadLetters(self.bus)
         self.schedules = Schedules(self.bus, service_name)
 

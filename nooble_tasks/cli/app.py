@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from . import (
+    cancel,
     cron,
     cron_backfill,
     dead,
@@ -51,6 +52,7 @@ for _module in (
     workers,
     scheduler,
     send,
+    cancel,
     status,
     why,
     tenants,
