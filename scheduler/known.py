@@ -17,13 +17,14 @@ async def tenant_is_known(engine: Engine, domain: str, tenant_id: str) -> bool:
     streams = [f"{tenant_id}:{tier}" for tier in await tier_names(engine, domain)]
     pipeline = engine.redis.pipeline(transaction=False)
     pipeline.hmget(keys.of("waiting", domain), streams)
+    pipeline.hmget(keys.of("delayed_count", domain), streams)
     pipeline.zmscore(keys.of("usage_due", domain), streams)
     pipeline.exists(*(f"{keys.tag(domain)}:{stream}" for stream in streams))
     pipeline.hexists(keys.of("overrides", domain), tenant_id)
     pipeline.hexists(keys.of("registry", domain), tenant_id)
     pipeline.zscore(keys.of("dead_tenants", domain), tenant_id)
-    waiting, used, *flags, dead = await pipeline.execute()
-    return any(flags) or any(each is not None for each in [*waiting, *used, dead])
+    waiting, delayed, used, *flags, dead = await pipeline.execute()
+    return any(flags) or any(each is not None for each in [*waiting, *delayed, *used, dead])
 
 
 async def tenants_like(engine: Engine, domains: Sequence[str], tenant_id: str) -> list[str]:

@@ -45,7 +45,8 @@ class TenantLimits(NamedTuple):
     ``max_concurrency`` 0 is none; ``running`` are owned by workers, ``waiting`` could start if nothing bound
     them. ``held``: the tenant waits for a limit, ``held_why`` names it, ``held_until_ms`` says when that
     frees (None: when one of its actions ends, or when it is resumed). ``own_rules``: operators have set some
-    of them for this tenant, in place of its tier's.
+    of them for this tenant, in place of its tier's. ``backlog`` of ``max_backlog`` actions are in line, those
+    due later included; counted only where the tier has such a limit (0: it has none).
     """
 
     domain: str
@@ -60,6 +61,8 @@ class TenantLimits(NamedTuple):
     held_until_ms: int | None = None
     held_why: str = ""
     own_rules: bool = False
+    backlog: int = 0
+    max_backlog: int = 0
 
     @property
     def free_slots(self) -> int:
@@ -91,7 +94,7 @@ async def tenant_limits(engine: Engine, domain: str, tenant_id: str, tier: str) 
             case b"periods":
                 periods = [name.decode() for name in reply[1:]]
             case _:
-                return _read(reply, domain, tenant_id, tier, now_ms)
+                return await _with_backlog(engine, _read(reply, domain, tenant_id, tier, now_ms))
 
 
 async def limits_in_use(engine: Engine, domain: str, tenant_id: str) -> list[TenantLimits]:
@@ -141,6 +144,19 @@ def _read(reply: list[Any], domain: str, tenant_id: str, tier: str, now_ms: int)
         held_why.decode(),
         own == 1,
     )
+
+
+async def _with_backlog(engine: Engine, status: TenantLimits) -> TenantLimits:
+    """What `enqueue` counts before it refuses for a full backlog."""
+    keys, domain = engine.keys, status.domain
+    text = await engine.redis.hget(keys.of("registry", domain), "*")
+    most = json.loads(text).get("backlog", {}).get(status.tier, [0])[0] if text else 0
+    if not most:
+        return status
+    line = f"{status.tenant_id}:{status.tier}"
+    in_stream = await engine.redis.xlen(keys.stream(domain, status.tenant_id, status.tier))
+    delayed = await engine.redis.hget(keys.of("delayed_count", domain), line)
+    return status._replace(max_backlog=most, backlog=max(in_stream - status.running, 0) + int(delayed or 0))
 
 
 def _plain(part: Any) -> Any:

@@ -84,7 +84,11 @@ def show_limits(found: Sequence[TenantLimits]) -> None:
             left = marked(f"{each.free_slots:,}", "yellow", not each.free_slots)
             cells = [each.domain, each.tier, "concurrency", *(["running now"] if wide() else [])]
             made.add_row(*cells, count(each.running), left, "–", "–")
-        if not each.limits and not each.max_concurrency:
+        if each.max_backlog:
+            room = max(each.max_backlog - each.backlog, 0)
+            cells = [each.domain, each.tier, "backlog", *(["in line now"] if wide() else [])]
+            made.add_row(*cells, count(each.backlog), marked(f"{room:,}", "yellow", not room), "–", "–")
+        if not (each.limits or each.max_concurrency or each.max_backlog):
             made.add_row(each.domain, each.tier, "none")
     out().print(made)
     for each in found:

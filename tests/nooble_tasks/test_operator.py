@@ -145,6 +145,11 @@ async def test_a_typing_error_changes_nothing(
     assert await everything() == before
 
 
+async def test_one_of_whom_something_is_scheduled_is_known(sent: BaseRedisClient) -> None:
+    await sent.enqueue_action("probe.echo", tenant_id="later", tier="free", delay=60)
+    assert await sent.operator.pause_tenant("later", **BY) == [DOMAIN]
+
+
 async def test_one_that_has_left_no_trace_can_be_meant(sent: BaseRedisClient) -> None:
     assert await sent.operator.pause_tenant("newcomer", unseen=True, **BY) == [DOMAIN]
     await sent.send_action_async(action(action_id="n0", tenant_id="newcomer"))

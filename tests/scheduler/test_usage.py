@@ -20,7 +20,7 @@ from scheduler.limit_rules import LimitRule
 from scheduler.limits import Limit, Strategy, allowance, spend, standing
 from scheduler.scripts import Script, compose
 from scheduler.usage import LimitStatus, tenant_limits
-from tests.scheduler.world import DAY, MINUTE, NOW, World, some
+from tests.scheduler.world import DAY, MINUTE, NOW, World, new, some
 
 EVERY_STRATEGY = """
 default_tier = "free"
@@ -175,3 +175,16 @@ async def test_periods_that_only_the_published_policy_has(redis: Redis) -> None:
     names = [limit.name for limit in status.limits]
     assert names[:4] == ["7/minute", "20/hour", "9/2 minute", "12/day"]
     assert names[4:] == ["40/minute", "50/minute", "upstream 30/minute"]
+
+
+async def test_the_backlog_is_what_enqueue_counts(redis: Redis) -> None:
+    world = World(redis, EVERY_STRATEGY + "max_backlog = 6\n")
+    await world.worker("w1")
+    await world.engine.publish_policy(world.domain)
+    await world.enqueue(*some(4, "acme", "free"), new("later", "acme", "free", due_ms=NOW + MINUTE))
+    assert len((await world.claim(slots=2)).actions) == 2
+    status = await tenant_limits(world.engine, world.domain, "acme", "free")
+    assert (status.backlog, status.max_backlog) == (3, 6)
+    said = await world.enqueue(*[new(f"more-{n}", "acme", "free") for n in range(5)])
+    assert sum(each.accepted for each in said) == 3
+    assert (await tenant_limits(world.engine, world.domain, "acme", "free")).backlog == 6
