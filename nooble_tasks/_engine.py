@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         roster,
         scripts,
         shares,
+        simulation,
         usage,
     )
     from scheduler import inspect as inspection
@@ -129,6 +130,13 @@ else:
     TierStanding = shares.TierStanding
     Binding, Cause, Why = reasons.Binding, reasons.Cause, reasons.Why
     LimitStatus, TenantLimits = usage.LimitStatus, usage.TenantLimits
+
+    def __getattr__(name: str) -> Any:
+        """The simulation is loaded when somebody simulates: no worker needs it."""
+        if name == "simulation":
+            return _part(name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "DUE_MARK",
@@ -227,5 +235,6 @@ __all__ = [
     "roster",
     "scripts",
     "shares",
+    "simulation",
     "usage",
 ]

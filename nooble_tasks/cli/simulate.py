@@ -1,0 +1,167 @@
+"""`nooble simulate`: what would this policy do to my tenants?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import simulate_record
+from .console import complain, out, print_json
+from .exits import EXPLAINED, FAILED, OK, USAGE
+from .loops import run_async
+
+simulate = typer.Typer(invoke_without_command=True, epilog=EXPLAINED)
+
+Policies = Annotated[
+    list[str] | None, typer.Option("--policy", metavar="FILE", help="A policy; several are compared.")
+]
+Workload = Annotated[Path | None, typer.Option(metavar="FILE", help="A scenario: arrivals from a seed.")]
+TraceFile = Annotated[
+    Path | None, typer.Option("--trace", metavar="CSV", help="A recorded trace, one row per action.")
+]
+Workers = Annotated[int, typer.Option(min=1, max=10_000, help="Worker processes.")]
+Slots = Annotated[int, typer.Option(min=1, max=500, help="Actions that each of them runs at once.")]
+Seed = Annotated[int, typer.Option(help="Of a scenario's random numbers.")]
+WhatIf = Annotated[
+    list[str] | None, typer.Option(metavar="workers=N,…", help="Compare fleets; slots=N,… too.")
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option("--target", metavar="TIER.p99=2s", help="Must hold; p50, p95, p99, max or starvation."),
+]
+MostWorkers = Annotated[int, typer.Option(min=1, max=10_000, help="Where the search for a fleet ends.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, every tenant included.")]
+Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with plots.")]
+Tenants = Annotated[int, typer.Option(min=0, help="Show so many tenants that waited longest.")]
+_TRACE = "Columns of a trace"
+TimeColumn = Annotated[
+    str, typer.Option(metavar="NAME", rich_help_panel=_TRACE, help="When the action arrived.")
+]
+TimeFormat = Annotated[
+    str, typer.Option(rich_help_panel=_TRACE, help="auto, iso, s, ms, or as of strptime: %d.%m.%Y %H:%M")
+]
+TenantColumn = Annotated[str, typer.Option(metavar="NAME", rich_help_panel=_TRACE, help="Whose it was.")]
+DurationColumn = Annotated[str, typer.Option(metavar="NAME", rich_help_panel=_TRACE, help="How long it ran.")]
+DurationUnit = Annotated[str, typer.Option(rich_help_panel=_TRACE, help="s, ms or us.")]
+TypeColumn = Annotated[
+    str, typer.Option(metavar="NAME", rich_help_panel=_TRACE, help="Its action type; default: all alike.")
+]
+TierRuleText = Annotated[
+    str,
+    typer.Option(
+        "--tier-rule",
+        metavar="RULE",
+        rich_help_panel=_TRACE,
+        help="column:NAME, fixed:TIER, or share:enterprise=1%,free=rest (the busiest 1 % of tenants).",
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN=VALUE", rich_help_panel=_TRACE, help="Only such rows; != for others."),
+]
+Fit = Annotated[
+    str | None, typer.Option(metavar="24h", rich_help_panel=_TRACE, help="Squeeze arrivals into this time.")
+]
+Limit = Annotated[int, typer.Option(min=0, rich_help_panel=_TRACE, help="Only the first rows; 0: all.")]
+Domain = Annotated[
+    str, typer.Option(rich_help_panel=_TRACE, help="Whose rules hold; default: that of the action types.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    simulate_record.register(simulate)
+    app.add_typer(simulate, name="simulate")
+
+
+@simulate.callback()
+def run(
+    context: typer.Context,
+    policy: Policies = None,
+    workload: Workload = None,
+    trace: TraceFile = None,
+    workers: Workers = 8,
+    slots: Slots = 10,
+    seed: Seed = 1,
+    what_if: WhatIf = None,
+    target: Targets = None,
+    max_workers: MostWorkers = 256,
+    tenants: Tenants = 0,
+    html: Html = None,
+    as_json: AsJson = False,
+    time_column: TimeColumn = "arrival_ms",
+    time_format: TimeFormat = "auto",
+    tenant_column: TenantColumn = "tenant",
+    duration_column: DurationColumn = "run_ms",
+    duration_unit: DurationUnit = "ms",
+    type_column: TypeColumn = "",
+    tier_rule: TierRuleText = "column:tier",
+    where: Where = None,
+    fit: Fit = None,
+    limit: Limit = 0,
+    domain: Domain = "",
+) -> int:
+    """Say what a policy would do to your tenants: who waits how long, held by what, on how many workers.
+
+    Plays a scenario, or a recorded trace, on the scripts that decide in production: on a temporary server,
+    under virtual time. The same seed gives the same schedule. With --target, exit code 1 when it is missed
+    (by every fleet of --what-if), and the smallest fleet that meets it.
+
+    nooble simulate --policy config/tiers.toml --workload config/scenarios/working_hour.toml
+
+    nooble simulate --policy tiers.toml --policy other.toml --trace day.csv --what-if workers=4,8,16
+
+    nooble simulate --policy tiers.toml --trace day.csv --target enterprise.p99=2s --html report.html
+    """
+    if context.invoked_subcommand:
+        return OK
+    if not policy or bool(workload) == bool(trace):
+        missing = "--policy FILE" if not policy else "either --workload FILE or --trace CSV"
+        complain(f"say {missing}\n`nooble simulate --help` has examples")
+        raise typer.Exit(USAGE)
+    from nooble_tasks._engine import simulation
+
+    from .simulate_work import Question, answer, fleets
+
+    if workload:
+        load = simulation.Scenario.load(workload).generate(seed)
+    else:
+        form = simulation.TraceFormat(
+            time_column=time_column,
+            tenant_column=tenant_column,
+            duration_column=duration_column,
+            duration_unit=duration_unit,
+            type_column=type_column,
+            time_format=time_format,
+            where=tuple(where or ()),
+            fit_ms=_span_ms(fit) if fit else 0,
+            limit=limit,
+            domain=domain,
+        )
+        load = simulation.read_trace(trace or "", form, simulation.parse_tier_rule(tier_rule))
+    question = Question(load, policy, fleets(workers, slots, what_if or ()), target or (), max_workers)
+    found = run_async(answer(question))
+    if html:
+        from .simulate_html import page
+
+        html.write_text(page(found), encoding="utf-8")
+    if as_json:
+        print_json({"seed": seed if workload else None, **found.to_dict()})
+    else:
+        from .simulate_view import show
+
+        show(found, tenants)
+        if html:
+            out().print(f"\n{html} has the plots", style="dim")
+    return OK if found.kept else FAILED
+
+
+def _span_ms(text: str) -> int:
+    from nooble_tasks._engine import simulation
+
+    try:
+        return simulation.span_ms(text)
+    except ValueError as error:
+        raise simulation.SimulationError(f"--fit: {error}") from None

@@ -1,0 +1,214 @@
+"""`nooble simulate`: its tables, its JSON, its page, its exit codes, and the record of a real queue."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from nooble_tasks import DomainAction, Outcome
+from nooble_tasks._engine import Finish
+from tests.nooble_tasks.looking import Nooble
+from tests.nooble_tasks.support import make_client
+
+POLICY = """
+default_tier = "free"
+[tiers.gold]
+priority = 1
+[tiers.free]
+priority = 2
+limits = ["20/minute"]
+"""
+SCENARIO = """
+name = "two <tiers>"
+domain = "load"
+duration = "3min"
+[[groups]]
+name = "busy"
+tier = "free"
+tenants = 2
+arrivals = { kind = "backlog", actions = 60 }
+actions = [{ type = "load.job", run_time = { kind = "fixed", value = "1s" } }]
+[[groups]]
+name = "calm"
+tier = "gold"
+arrivals = { kind = "poisson", per_minute = 20 }
+actions = [{ type = "load.job", run_time = { kind = "exponential", mean = "2s" } }]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "tiers.toml").write_text(POLICY, encoding="utf-8")
+    (tmp_path / "other.toml").write_text(POLICY.replace("20/minute", "5/minute"), encoding="utf-8")
+    (tmp_path / "day.toml").write_text(SCENARIO, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Nooble:
+    """Runs commands in the folder of the example, without any server."""
+    monkeypatch.setenv("NOOBLE_REDIS_URL", "redis://127.0.0.1:1/0")
+    return Nooble(monkeypatch)
+
+
+SMALL = ("simulate", "--policy", "tiers.toml", "--workload", "day.toml", "--slots", "1")
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+async def test_what_it_shows(here: Nooble, columns: int) -> None:
+    done = await here(*SMALL, "--workers", "2", "--tenants", "2", columns=columns)
+    assert done.code == 0, done.err
+    assert max(len(line) for line in done.out.splitlines()) <= columns
+    assert "tiers.toml on 2 × 1 slots" in done.out
+    gold, free = done.table
+    assert gold.startswith("gold")
+    assert gold.rstrip().endswith("–")
+    assert free.startswith("free")
+    assert "20/minute" in free
+    assert "busy-1" in done.text
+    assert ("fair" in done.text.split("gold")[0].split("tier ")[1]) == (columns == 120)
+
+
+async def test_the_same_seed_gives_the_same_json(here: Nooble) -> None:
+    first, again = [await here(*SMALL, "--workers", "2", "--json", "--seed", "5") for _ in range(2)]
+    other = await here(*SMALL, "--workers", "2", "--json", "--seed", "6")
+    assert first.out == again.out != other.out
+    told = json.loads(first.out)
+    [run] = told["runs"]
+    assert told["load"]["actions"] == run["arrived"] == run["started"] > 60
+    assert {tier["tier"] for tier in run["tiers"]} == {"gold", "free"}
+    assert sum(tenant["started"] for tenant in run["tenants"]) == run["started"]
+    assert abs(sum(tier["share"] for tier in run["tiers"]) - 1) < 1e-5
+    assert run["tiers"][1]["held_ms"]["20/minute"] > 0
+
+
+async def test_policies_side_by_side(here: Nooble) -> None:
+    done = await here(*SMALL, "--policy", "other.toml", "--workers", "2")
+    assert done.code == 0, done.err
+    table = done.out.split("p99 of queue_time")[1]
+    assert [line.split()[0] for line in table.splitlines() if "2 × 1" in line] == ["tiers.toml", "other.toml"]
+
+
+async def test_a_target_that_is_missed_and_the_fleet_that_meets_it(here: Nooble) -> None:
+    missed = await here(*SMALL, "--workers", "1", "--target", "gold.p99=100ms")
+    assert missed.code == 1
+    assert "gold.p99=0.1s missed" in missed.text
+    [needed] = re.findall(r"smallest fleet that meets all targets: (\d+) ×", missed.text)
+    met = await here(*SMALL, "--workers", needed, "--target", "gold.p99=100ms")
+    assert met.code == 0, met.text
+    one_less = await here(*SMALL, "--workers", str(int(needed) - 1), "--target", "gold.p99=100ms")
+    assert one_less.code == 1
+
+
+async def test_what_if(here: Nooble) -> None:
+    done = await here(*SMALL, "--what-if", "workers=1,2,40", "--target", "gold.p99=100ms", "--json")
+    told = json.loads(done.out)
+    assert [run["workers"] for run in told["runs"]] == [1, 2, 40]
+    met = {verdict["workers"]: verdict["met"] for verdict in told["targets"]}
+    assert met[40]
+    assert not met[1]
+    assert told["smallest"] == [{"policy": "tiers.toml", "slots": 1, "workers": 2 if met[2] else 40}]
+    assert done.code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("simulate",), 2, "--policy FILE"),
+        (("simulate", "--policy", "tiers.toml"), 2, "--workload FILE or --trace CSV"),
+        ((*SMALL, "--what-if", "worker=4"), 1, "write workers=4,8,16"),
+        ((*SMALL, "--target", "gold.p98=1s"), 1, "no measure 'p98'"),
+        ((*SMALL, "--policy", "none.toml"), 1, "none.toml: cannot be read"),
+        (("simulate", "--policy", "tiers.toml", "--workload", "tiers.toml"), 1, "unknown key 'tiers'"),
+        (("simulate", "--policy", "tiers.toml", "--trace", "day.toml"), 1, "row 1: no column 'arrival_ms'"),
+    ],
+)
+async def test_what_is_wrong_is_told(here: Nooble, arguments: tuple[str, ...], code: int, says: str) -> None:
+    done = await here(*arguments)
+    assert done.code == code
+    assert says in " ".join(done.err.split())
+    assert "Traceback" not in done.err
+
+
+class Page(HTMLParser):
+    """Everything that opens is closed, and nothing is fetched from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        assert not {"src", "href"} & {name for name, _ in attributes}
+        self.seen.append(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+async def test_the_page_holds_the_figures(here: Nooble, folder: Path) -> None:
+    done = await here(*SMALL, "--policy", "other.toml", "--target", "gold.p99=9s", "--html", "report.html")
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert page.seen.count("svg") == 6  # per policy: waits, shares, held
+    assert "two <tiers>" in "".join(page.words)
+    shown = [word for row in done.table for word in re.findall(r"[\d.]+ (?:ms|s|min|h|days)|[\d.]+%", row)]
+    assert shown
+    assert not [word for word in shown if word not in page.words and word not in " ".join(page.words)]
+    assert len(re.findall(r'<polyline[^>]+points="[\d., ]+"', text)) == 4
+
+
+async def test_a_record_of_what_happened_is_a_trace(
+    redis: Redis, nooble: Nooble, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(redis, "api_service")
+    engine = client.bus.engine
+    await engine.publish_policy("load")
+    await engine.extend("load", "w1", register=True)
+    for number in range(6):
+        await client.enqueue_action(
+            DomainAction(action_type="load.job", tenant_id=f"t{number % 2}", tenant_tier="free")
+        )
+    claimed = (await engine.claim("load", "w1", 10)).actions
+    now_ms = engine.clock.now_ms()
+    done = [Finish(each, Outcome.COMPLETED, run_time_us=2_500_000) for each in claimed[1:]]
+    await engine.finish(
+        "load", "w1", [Finish(claimed[0], Outcome.RETRY, due_ms=now_ms, run_time_us=7_000), *done]
+    )
+    [again] = (await engine.claim("load", "w1", 10)).actions
+    await engine.finish("load", "w1", [Finish(again, Outcome.COMPLETED, run_time_us=9_000)])
+    await client.close()
+
+    recorded = await nooble("simulate", "record", "load", "day.csv")
+    assert recorded.code == 0, recorded.err
+    rows = list(csv.DictReader((folder / "day.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["outcome"] for row in rows] == ["retry", *["completed"] * 6]
+    assert {row["tenant"] for row in rows} == {"t0", "t1"}
+    assert [row["run_ms"] for row in rows] == ["7", *["2500"] * 5, "9"]
+    assert rows[-1]["attempt"] == "2"
+    assert int(rows[-1]["arrival_ms"]) >= int(rows[0]["arrival_ms"])
+
+    replayed = await nooble("simulate", "--policy", "tiers.toml", "--trace", "day.csv", "--json")
+    assert replayed.code == 0, replayed.err
+    told = json.loads(replayed.out)
+    assert (told["load"]["domain"], told["load"]["actions"], told["seed"]) == ("load", 7, None)
+    [free] = told["runs"][0]["tiers"]
+    assert (free["tier"], free["worker_ms"]) == ("free", 5 * 2_500 + 7 + 9)
