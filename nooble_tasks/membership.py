@@ -11,7 +11,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from ._engine import SchedulerError, maintenance, roster
+from ._engine import SchedulerError, maintenance, roster, scripts
 from .bus import Bus
 from .heartbeat import Heartbeat
 from .ids import new_id
@@ -63,6 +63,7 @@ class Membership:
         await self.part()
         self.worker_id = self._new_id()
         engine, loop = self._bus.engine, asyncio.get_running_loop()
+        await scripts.teach(engine.redis, ("extend", "claim", "finish", "release"))
         await self._bus.policies.join(self._domains, by=f"worker {self._name}")
         for domain in self._domains:
             await engine.extend(domain, self.worker_id, register=True)

@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 _INSIST_S = 0.5
 _CALIBRATE_EVERY_S = 60.0
 _PRUNE_EVERY_S = 60.0
+_FOLLOW_EVERY_S = 30.0
 
 
 async def end_task(task: asyncio.Task[Any]) -> None:
@@ -126,6 +127,7 @@ class Maintenance(Loop):
         self._calibrate_at_s = steady_s() + _CALIBRATE_EVERY_S
         self._vigils = {domain: Vigil(engine, domain, steady_s=steady_s) for domain in domains}
         self._promote_at_ms = dict.fromkeys(domains, 0)
+        self._follow_at_s = 0.0
         self._letters = DeadLetters(engine)
         self._prune_at_s = steady_s() + _PRUNE_EVERY_S * random.random()
 
@@ -159,8 +161,10 @@ class Maintenance(Loop):
 
     async def _follow_policy(self) -> None:
         """A publisher may have died on its way: the newest version gets to work in every domain, whoever
-        told this process of it."""
-        await self._policies.catch_up()
+        told this process of it. Claims tell of a newer version at once; here is asked from time to time."""
+        if self._steady_s() >= self._follow_at_s:
+            await self._policies.catch_up()
+            self._follow_at_s = self._steady_s() + _FOLLOW_EVERY_S * random.uniform(0.8, 1.0)
         if self._engine.policy_version != self._brought_up:
             await self._policies.bring_up(self._vigils)
             self._brought_up = self._engine.policy_version

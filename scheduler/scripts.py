@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -146,6 +146,17 @@ async def run(redis: Any, script: Script, root: str, args: Sequence[Any]) -> Any
             return await redis.execute_command(*script.command_with_text(root, args))
     except ResponseError as error:
         raise explained(script, error) from error
+
+
+async def teach(redis: Any, verbs: Iterable[str]) -> None:
+    """Tell the server the scripts before they are needed: one that it does not know comes late in its group.
+
+    ``run_together`` finds that out from the reply, when those behind it have been run already.
+    """
+    pipeline = redis.pipeline(transaction=False)
+    for verb in verbs:
+        pipeline.script_load(load(verb).text)
+    await pipeline.execute()
 
 
 async def run_together(redis: Any, calls: Sequence[tuple[Script, str, Sequence[Any]]]) -> list[Any]:

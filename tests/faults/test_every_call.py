@@ -18,7 +18,7 @@ from tests.faults.ledger import Ledger
 from tests.faults.proxy import PASS, Call, Proxy, Treatment
 from tests.faults.workshop import DOMAIN
 
-CALLS_OF_A_WORKER = 44
+CALLS_OF_A_WORKER = 90
 MOMENTS = ("before", "while", "after")
 
 
@@ -30,8 +30,9 @@ def treatment_at(moment: str, and_then: Callable[[], None]) -> Treatment:
 
 async def scenario(ledger: Ledger) -> None:
     """What brings about every kind of call: a full line, one that fills up later, a retry, an idle moment."""
-    await ledger.send(8)
-    await ledger.until_ended()
+    for _ in range(4):
+        await ledger.send(8)
+        await ledger.until_ended()
     await ledger.send(5, takes_s=0.01)
 
 
