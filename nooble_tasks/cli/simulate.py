@@ -109,7 +109,7 @@ def run(
     under virtual time. The same seed gives the same schedule. With --target, exit code 1 when it is missed
     (by every fleet of --what-if), and the smallest fleet that meets it.
 
-    nooble simulate --policy config/tiers.toml --workload config/scenarios/working_hour.toml
+    nooble simulate --policy config/tiers.toml --workload config/scenarios/rush.toml
 
     nooble simulate --policy tiers.toml --policy other.toml --trace day.csv --what-if workers=4,8,16
 

@@ -14,7 +14,7 @@ from .figures import duration
 
 _COLOURS = ("#2f6fdb", "#d9822b", "#2e9e6b", "#b04fc4", "#c2372e", "#5d7d8c", "#9a8a1f", "#3aa6b9")
 _WIDTH, _HEIGHT = 860, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 10, 34, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 40, 34, 30
 _LONGEST_LABEL = 44
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from .console import out
@@ -100,16 +101,17 @@ def _show_tenants(report: simulation.Report, most: int) -> None:
 
 def _compare(found: Answer) -> None:
     tiers = list(dict.fromkeys(tier.tier for report in found.reports for tier in report.tiers))
+    more = ["makespan", "used"] if wide() else []
     out().print("p99 of queue_time", style="bold")
-    made = table(["policy"], ["fleet", *tiers, "makespan", "used"])
+    made = table(["policy"], ["fleet", *tiers, *more])
     for report in found.reports:
         rows = [report.tier(name) for name in tiers]
+        figures = [duration(report.makespan_ms), f"{report.utilisation:.0%}"]
         made.add_row(
-            report.policy,
+            PurePath(report.policy).name,
             f"{report.workers} × {report.slots}",
             *(DASH if row is None else duration(row.queue_ms.p99) for row in rows),
-            duration(report.makespan_ms),
-            f"{report.utilisation:.0%}",
+            *(figures if more else []),
         )
     out().print(made)
 
