@@ -123,6 +123,10 @@ def declared_schedules(service: BaseService) -> list[Schedule]:
     return list(found.values())
 
 
+_DECLARE_EVERY_S = 30.0
+_DECLARE_NOTHING_EVERY_S = 300.0  # what an earlier release of the service declared goes by this, in the end
+
+
 class ServiceTicker:
     """A worker's part in schedules: registers what its services declare, fires what is due."""
 
@@ -134,7 +138,8 @@ class ServiceTicker:
         self._declared = {domain: declared_schedules(service) for domain, service in services.items()}
         self._worker_id = worker_id
         domains = list(services) if fires else []
-        self._ticker = Ticker(bus.engine, domains, declare=self._declare)
+        every_s = _DECLARE_EVERY_S if any(self._declared.values()) else _DECLARE_NOTHING_EVERY_S
+        self._ticker = Ticker(bus.engine, domains, declare=self._declare, declare_every_s=every_s)
         self._log = get_logger(next(iter(self._owners.values())))
         self._told: set[str] = set()
 

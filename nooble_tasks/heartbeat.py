@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 
 from ._engine import Engine, read_extended, scripts
 from .connections import threaded_twin
@@ -23,7 +23,8 @@ class Heartbeat:
     """Extends the leases of one worker in some domains, three times per lease.
 
     While ``owns_something()`` is False every other beat is left out: a lease over nothing needs no more, and
-    it still outlasts the time to the next beat by half. ``on_lost(domain)`` and
+    it still outlasts the time to the next beat by half. Then one plain command does, too: there is nothing to
+    be told about, and commands inside of scripts count. ``on_lost(domain)`` and
     ``on_cancel(domain, action_id)`` are called in the thread.
     """
 
@@ -74,6 +75,8 @@ class Heartbeat:
     def _beat(self, redis: Any) -> None:
         for domain in self._domains:
             try:
+                if not self._owns_something() and self._moved(redis, domain):
+                    continue
                 extended = read_extended(self._extend(redis, domain))
             except (RedisError, OSError) as error:
                 # The lease outlives two missed beats; the next one comes soon.
@@ -83,6 +86,16 @@ class Heartbeat:
                 self._on_lost(domain)
             for action_id in extended.cancelled:
                 self._on_cancel(domain, action_id)
+
+    def _moved(self, redis: Any, domain: str) -> bool:
+        """Whether the lease could be moved on just so; if not, the script finds out why."""
+        _, worker_id, lease_until_ms, _ = self._engine.extend_args(self._worker_id)
+        workers = self._engine.keys.of("workers", domain)
+        try:
+            moved = redis.execute_command("ZADD", workers, "XX", "GT", "CH", lease_until_ms, worker_id)
+        except OutOfMemoryError:  # the script is allowed what this is not
+            return False
+        return bool(moved)
 
     def _extend(self, redis: Any, domain: str) -> Any:
         script, root = scripts.load("extend"), self._engine.keys.root(domain)

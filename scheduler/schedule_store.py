@@ -267,21 +267,21 @@ class ScheduleStore:
     async def fire_due(self, domain: str) -> Ticked:
         """Fire what is due, a bounded number of due times; whatever others fire meanwhile is theirs."""
         now_ms, key = self._engine.clock.now_ms(), self._key("schedules_due", domain)
-        due = await self._redis.zrangebyscore(
-            key, "-inf", now_ms, start=0, num=_SCHEDULES_AT_ONCE, withscores=True
+        first = await self._redis.zrange(key, 0, _SCHEDULES_AT_ONCE - 1, withscores=True)
+        due = [(schedule_id, int(due_ms)) for schedule_id, due_ms in first if due_ms <= now_ms]
+        if not due:
+            return Ticked(0, int(first[0][1]) if first else 0)
+        records = await self._redis.hmget(
+            self._key("schedules", domain), [schedule_id for schedule_id, _ in due]
         )
         fired = 0
-        if due:
-            records = await self._redis.hmget(
-                self._key("schedules", domain), [schedule_id for schedule_id, _ in due]
-            )
-            for (schedule_id, due_ms), record in zip(due, records, strict=True):
-                if record is None:
-                    continue  # deleted since
-                schedule, _ = read_record(schedule_id.decode(), record)
-                doing = plan(schedule, int(due_ms), now_ms, _most_of(schedule))
-                said = await self.fire(domain, schedule, int(due_ms), doing)
-                fired += 0 if said is None else len(doing.fires)
+        for (schedule_id, due_ms), record in zip(due, records, strict=True):
+            if record is None:
+                continue  # deleted since
+            schedule, _ = read_record(schedule_id.decode(), record)
+            doing = plan(schedule, due_ms, now_ms, _most_of(schedule))
+            said = await self.fire(domain, schedule, due_ms, doing)
+            fired += 0 if said is None else len(doing.fires)
         first = await self._redis.zrange(key, 0, 0, withscores=True)
         return Ticked(fired, int(first[0][1]) if first else 0)
 
