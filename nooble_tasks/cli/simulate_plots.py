@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
 
 from .figures import duration
 
@@ -27,6 +28,8 @@ def curves(series: Mapping[str, Sequence[tuple[int, int]]]) -> str:
     """Durations over time, one line each, on a logarithmic scale that begins at 1 ms."""
     points = [point for line in series.values() for point in line]
     last_ms = max((at for at, _ in points), default=0) or 1
+    moments = sorted({at for at, _ in points})
+    step_ms = min((later - at for at, later in pairwise(moments)), default=1)
     decades = max(math.ceil(math.log10(max((ms for _, ms in points), default=1) + 1)), 1)
 
     def x(at_ms: float) -> float:
@@ -45,11 +48,27 @@ def curves(series: Mapping[str, Sequence[tuple[int, int]]]) -> str:
         at_ms = last_ms * step / 4
         parts.append(_text(x(at_ms), _HEIGHT - 8, duration(at_ms) if step else "0", "middle"))
     for number, (name, line) in enumerate(series.items()):
-        colour, path = colour_of(number), " ".join(f"{x(at):.1f},{y(ms):.1f}" for at, ms in line)
-        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{path}"/>')
+        colour = colour_of(number)
+        for piece in _pieces(line, step_ms):
+            path = " ".join(f"{x(at):.1f},{y(ms):.1f}" for at, ms in piece)
+            parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{path}"/>')
+            parts += [
+                f'<circle cx="{x(at):.1f}" cy="{y(ms):.1f}" r="2.5" fill="{colour}"/>' for at, ms in piece
+            ]
         parts.append(_box(_LEFT + number * 150, 8, 12, 12, colour))
         parts.append(_text(_LEFT + number * 150 + 18, 18, name, "start"))
     return _svg(_HEIGHT, parts)
+
+
+def _pieces(line: Sequence[tuple[int, int]], step_ms: int) -> list[list[tuple[int, int]]]:
+    """A line is broken where nothing arrived: there is no wait to show."""
+    pieces: list[list[tuple[int, int]]] = []
+    for point in line:
+        if pieces and point[0] - pieces[-1][-1][0] <= step_ms:
+            pieces[-1].append(point)
+        else:
+            pieces.append([point])
+    return pieces
 
 
 def bars(rows: Sequence[tuple[str, float, str, str]]) -> str:

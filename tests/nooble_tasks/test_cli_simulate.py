@@ -173,7 +173,8 @@ async def test_the_page_holds_the_figures(here: Nooble, folder: Path) -> None:
     shown = [word for row in done.table for word in re.findall(r"[\d.]+ (?:ms|s|min|h|days)|[\d.]+%", row)]
     assert shown
     assert not [word for word in shown if word not in page.words and word not in " ".join(page.words)]
-    assert len(re.findall(r'<polyline[^>]+points="[\d., ]+"', text)) == 4
+    strokes = set(re.findall(r'<polyline fill="none" stroke="(#\w+)"[^>]+points="[\d., ]+"', text))
+    assert len(strokes) == 2  # a colour per tier
 
 
 async def test_a_record_of_what_happened_is_a_trace(

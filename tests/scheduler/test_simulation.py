@@ -25,6 +25,7 @@ from scheduler.simulation import (
     simulate,
     smallest_fleet,
 )
+from scheduler.simulation.intervals import Intervals
 from scheduler.simulation.report import jain
 
 START = 1_893_456_000_000  # 2030-01-01 00:00 UTC
@@ -192,6 +193,38 @@ async def test_limits_of_a_whole_tier_and_concurrency_are_held_time(redis: Redis
     assert of_tier.starvation_ms == 0
     assert solo.held_ms == {"concurrency 1": 500}
     assert solo.starvation_ms == 0
+
+
+async def test_a_freed_tenant_that_must_wait_for_a_slot_is_not_held(redis: Redis) -> None:
+    """Two slots, one for its only action at a time: held until that ends, then a better tier is before it."""
+    policy = """
+    default_tier = "solo"
+    [tiers.gold]
+    priority = 1
+    [tiers.solo]
+    priority = 2
+    max_concurrency = 1
+    """
+    arrivals = [
+        (0, "g", "gold", 2_000),
+        (0, "s", "solo", 500),
+        (0, "s", "solo", 500),
+        (9, "g", "gold", 1_000),
+    ]
+    solo = report_on(await play(redis, policy, load(*arrivals), 1, 2)).tier("solo")
+    assert solo is not None
+    assert solo.queue_ms.max == 1_500
+    assert solo.held_ms == {"concurrency 1": 500}
+    assert solo.starvation_ms == 1_000
+
+
+def test_held_time_is_counted_once() -> None:
+    held = Intervals([(0, 10), (5, 20), (30, 40)])
+    assert held.within(0, 100) == 30
+    assert held.within(8, 35) == 17
+    assert held.within(20, 30) == 0
+    assert held.within(35, 35) == 0
+    assert Intervals().within(0, 9) == 0
 
 
 async def test_what_cannot_be_simulated_says_why(redis: Redis) -> None:
