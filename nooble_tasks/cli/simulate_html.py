@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .figures import DASH, count, duration
 from .simulate_plots import bars, colour_of, curves
-from .simulate_view import headline, held_words, title
+from .simulate_view import headline, held_words, title, used
 
 if TYPE_CHECKING:
     from nooble_tasks._engine import simulation
@@ -89,7 +89,7 @@ def _comparison(reports: Sequence[simulation.Report]) -> str:
     for report in reports:
         of_tiers = [report.tier(name) for name in tiers]
         waits = [DASH if each is None else duration(each.queue_ms.p99) for each in of_tiers]
-        rows.append([title(report), *waits, duration(report.makespan_ms), f"{report.utilisation:.0%}"])
+        rows.append([title(report), *waits, duration(report.makespan_ms), used(report)])
     return "<h2>p99 of queue_time, side by side</h2>\n" + _table(["", *tiers, "makespan", "used"], rows)
 
 
@@ -106,7 +106,7 @@ def _run(report: simulation.Report) -> str:
             duration(tier.starvation_ms),
             f"{tier.share:.1%}",
             DASH if tier.fairness is None else f"{tier.fairness:.3f}",
-            held_words(tier.held_ms),
+            held_words(tier.held_ms, tier.refused),
         ]
         for tier in report.tiers
     ]

@@ -72,6 +72,8 @@ async def _record(domain: str, to: TextIO, follow: bool) -> int:
                 to.flush()
                 rows += len(found)
                 if not found and not follow:
+                    if not rows:
+                        await client.bus.registry.domains([domain])  # raises for a name nobody serves
                     return rows
                 if not found:
                     await asyncio.sleep(FOLLOW_EVERY_S)

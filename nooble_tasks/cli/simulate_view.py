@@ -39,7 +39,7 @@ def headline(report: simulation.Report) -> str:
     fairness = DASH if report.fairness is None else f"{report.fairness:.3f}"
     return (
         f"{report.started:,} actions{refused}{cut} in {duration(report.makespan_ms)}, "
-        f"utilisation {report.utilisation:.0%}, fairness {fairness}"
+        f"utilisation {used(report)}, fairness {fairness}"
     )
 
 
@@ -48,10 +48,17 @@ def title(report: simulation.Report) -> str:
     return f"{report.policy} on {report.workers} × {report.slots} slots"
 
 
-def held_words(held_ms: Mapping[str, int]) -> str:
-    """By which limit for how long."""
+def used(report: simulation.Report) -> str:
+    """Utilisation; with a digit more where it is low."""
+    return f"{report.utilisation:.0%}" if report.utilisation >= 0.1 else f"{report.utilisation:.1%}"
+
+
+def held_words(held_ms: Mapping[str, int], refused: Mapping[str, int] | None = None) -> str:
+    """By which limit for how long; how many were refused, and why."""
     longest = sorted(held_ms.items(), key=lambda pair: (-pair[1], pair[0]))
-    return ", ".join(f"{why} {duration(ms)}" for why, ms in longest) or DASH
+    words = [f"{why} {duration(ms)}" for why, ms in longest]
+    words += [f"{many:,} refused ({why})" for why, many in (refused or {}).items()]
+    return ", ".join(words) or DASH
 
 
 def _show_run(report: simulation.Report, tenants: int) -> None:
@@ -74,7 +81,7 @@ def _show_run(report: simulation.Report, tenants: int) -> None:
             duration(tier.starvation_ms),
             f"{tier.share:.1%}",
             *([DASH if tier.fairness is None else f"{tier.fairness:.3f}"] if roomy else []),
-            held_words(tier.held_ms),
+            held_words(tier.held_ms, tier.refused),
         )
     out().print(made)
     if tenants:
@@ -106,7 +113,7 @@ def _compare(found: Answer) -> None:
     made = table(["policy"], ["fleet", *tiers, *more])
     for report in found.reports:
         rows = [report.tier(name) for name in tiers]
-        figures = [duration(report.makespan_ms), f"{report.utilisation:.0%}"]
+        figures = [duration(report.makespan_ms), used(report)]
         made.add_row(
             PurePath(report.policy).name,
             f"{report.workers} × {report.slots}",

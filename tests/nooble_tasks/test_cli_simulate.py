@@ -96,6 +96,14 @@ async def test_policies_side_by_side(here: Nooble) -> None:
     assert [line.split()[0] for line in table.splitlines() if "2 × 1" in line] == ["tiers.toml", "other.toml"]
 
 
+async def test_what_is_refused_is_shown_and_misses_the_target(here: Nooble, folder: Path) -> None:
+    (folder / "tiers.toml").write_text(f"{POLICY}max_backlog = 10\n", encoding="utf-8")
+    done = await here(*SMALL, "--workers", "1", "--target", "free.p99=10h", "--max-workers", "2")
+    assert done.code == 1
+    assert "refused (backlog)" in done.text
+    assert "no fleet that was tried meets all targets" in done.text
+
+
 async def test_a_target_that_is_missed_and_the_fleet_that_meets_it(here: Nooble) -> None:
     missed = await here(*SMALL, "--workers", "1", "--target", "gold.p99=100ms")
     assert missed.code == 1
@@ -213,3 +221,10 @@ async def test_a_record_of_what_happened_is_a_trace(
     assert (told["load"]["domain"], told["load"]["actions"], told["seed"]) == ("load", 7, None)
     [free] = told["runs"][0]["tiers"]
     assert (free["tier"], free["worker_ms"]) == ("free", 5 * 2_500 + 7 + 9)
+
+
+async def test_a_record_of_a_domain_with_a_typo(redis: Redis, nooble: Nooble) -> None:
+    await redis.sadd("nooble::domains", "embedding")  # type: ignore[misc]
+    done = await nooble("simulate", "record", "embeding", "-")
+    assert done.code == 1
+    assert "no domain 'embeding', did you mean 'embedding'?" in " ".join(done.err.split())

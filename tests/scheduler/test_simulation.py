@@ -218,6 +218,29 @@ async def test_a_freed_tenant_that_must_wait_for_a_slot_is_not_held(redis: Redis
     assert solo.starvation_ms == 1_000
 
 
+async def test_what_is_refused_at_enqueue_is_counted_and_misses_every_target(redis: Redis) -> None:
+    policy = """
+    default_tier = "full"
+    [tiers.full]
+    priority = 1
+    max_backlog = 2
+    [tiers.strict]
+    priority = 2
+    limits = ["1/minute"]
+    over_limit = "refuse"
+    """
+    arrivals = [(n, "f", "full", 1_000) for n in range(5)] + [(10 + n, "s", "strict", 1) for n in range(3)]
+    report = report_on(await play(redis, policy, load(*arrivals), 1, 2))
+    full, strict = report.tier("full"), report.tier("strict")
+    assert full is not None
+    assert strict is not None
+    assert (full.arrived, full.started, full.refused) == (5, 4, {"backlog": 1})  # two run, two wait
+    assert strict.arrived == strict.started + sum(strict.refused.values()) == 3
+    assert strict.refused.keys() == {"limit"}
+    assert report.refused == 1 + strict.refused["limit"]
+    assert not parse_target("full.max=1h", ["full"]).met(report)
+
+
 def test_held_time_is_counted_once() -> None:
     held = Intervals([(0, 10), (5, 20), (30, 40)])
     assert held.within(0, 100) == 30
