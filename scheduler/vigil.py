@@ -4,6 +4,9 @@ A lease is a time by somebody's clock. If the clock of whoever looks has jumped,
 ended; but a worker that lives moves its lease on with every heartbeat, whatever its clock says. So a worker
 is dead when its lease has ended *and* has not moved for longer than a heartbeat takes, measured here by a
 clock that cannot jump.
+
+While nobody can look, because the server is away or whoever looks stands still, heartbeats may have failed
+for the same reason. So after a gap as long as that, the watch over everybody begins anew.
 """
 
 from __future__ import annotations
@@ -44,11 +47,13 @@ class Vigil:
         self._steady_s = steady_s
         self._patience_s = engine.lease_ms / 3000 * _HEARTBEATS
         self._unmoved: dict[str, tuple[int, float]] = {}
+        self._looked_s: float | None = None
+        self._was_away = False
         self.look_again_in_s: float | None = None
 
     async def dead(self) -> list[DeadWorker]:
         """Those that are dead now; ``look_again_in_s``: when the next may be, None when none is suspected."""
-        now_ms, now_s = self._engine.clock.now_ms(), self._steady_s()
+        now_ms = self._engine.clock.now_ms()
         old = await self._engine.redis.zrangebyscore(
             self._key,
             "-inf",
@@ -57,6 +62,8 @@ class Vigil:
             _LOOKED_AT,
             withscores=True,
         )
+        now_s = self._steady_s()  # after the answer, for which it may have waited long
+        self._forget_after_a_gap(now_s)
         unmoved: dict[str, tuple[int, float]] = {}
         found, again = [], []
         for raw, score in old:
@@ -73,3 +80,10 @@ class Vigil:
         self._unmoved = unmoved
         self.look_again_in_s = min(again, default=None)
         return found
+
+    def _forget_after_a_gap(self, now_s: float) -> None:
+        """Not twice in a row: whoever is always that slow must find the dead, too."""
+        away = self._looked_s is not None and now_s - self._looked_s > self._patience_s
+        if away and not self._was_away:
+            self._unmoved.clear()
+        self._looked_s, self._was_away = now_s, away

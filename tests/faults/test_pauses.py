@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from typing import Any
 
+import pytest
+
 from nooble_tasks._engine import inspection
+from nooble_tasks.embedded import EmbeddedServer
 from tests.faults.crew import Crew, pid_of
 from tests.faults.doses import dose
 from tests.faults.ledger import Ledger
@@ -15,6 +19,8 @@ from tests.faults.workshop import DOMAIN, GATE, RUNS
 
 ROUNDS = dose(1, 20)
 IN_HAND = 20
+LEASE_S = 1.0
+"""As the workshop's settings have it."""
 
 
 async def until_runs(ledger: Ledger, runs: int) -> None:
@@ -39,8 +45,10 @@ async def test_every_outcome_of_a_worker_that_slept_past_its_lease_is_refused(
         await ledger.send(IN_HAND, verb="wait")
         await until_runs(ledger, IN_HAND * (2 * done + 1))
         os.kill(pid_of(sleeper), signal.SIGSTOP)
+        stopped = time.monotonic()
         other = crew.hire(concurrency=IN_HAND)
         await until_runs(ledger, IN_HAND * (2 * done + 2))  # all of them started again
+        await asyncio.sleep(max(stopped + 3 * LEASE_S - time.monotonic(), 0))
         await ledger.redis.set(GATE, 1)
         os.kill(pid_of(sleeper), signal.SIGCONT)  # its handlers end now, too
         await ledger.until_ended()
@@ -48,6 +56,36 @@ async def test_every_outcome_of_a_worker_that_slept_past_its_lease_is_refused(
             crew.stop(member)
             assert await asyncio.to_thread(crew.gone, member) == 0
     await ledger.check(extra_runs=IN_HAND * ROUNDS)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_server_away_for_three_leases_makes_no_worker_a_dead_one(
+    redis_server: EmbeddedServer, killed: bool
+) -> None:
+    """No heartbeat gets through and every lease ends, of workers that live: nobody takes their work.
+
+    Stopped and killed are different: what is sent to a stopped server reaches it later.
+    """
+    options = {"appendfsync": "always"}
+    with (
+        EmbeddedServer(persist=False, binary=redis_server.binary.path, options=options) as server,
+        Crew(server.url) as crew,
+    ):
+        async with Ledger.opened(server.url) as ledger:
+            for _ in range(3):
+                crew.hire(concurrency=IN_HAND)
+            for done in range(ROUNDS):
+                await ledger.send(IN_HAND * 2, takes_s=6 * LEASE_S)
+                await until_runs(ledger, IN_HAND * 2 * (done + 1))
+                os.kill(server.pid, signal.SIGKILL if killed else signal.SIGSTOP)
+                await asyncio.sleep(3 * LEASE_S)
+                if killed:
+                    await asyncio.to_thread(server.wait, 30)
+                    await asyncio.to_thread(server.start)
+                else:
+                    os.kill(server.pid, signal.SIGCONT)
+                await ledger.until_ended()
+            await ledger.check(extra_runs=0)
 
 
 async def test_a_loop_blocked_for_three_leases_costs_nothing(ledger: Ledger, crew: Crew) -> None:

@@ -17,9 +17,12 @@ from nooble_tasks.embedded import EmbeddedServer
 from tests.faults.crew import Crew
 from tests.faults.doses import SEED, dose
 from tests.faults.ledger import Ledger
+from tests.faults.workshop import RUNS
 
 DEATHS, ACTIONS = dose(2, 25), dose(600, 20_000)
 CONCURRENCY = 10
+AGAIN_AT_WORK_S = 5.0
+"""Promised: so long after the server answers again, work that waited starts."""
 
 
 @pytest.fixture
@@ -53,10 +56,20 @@ async def test_kill_9_of_the_server(durable: EmbeddedServer) -> None:
             await ledger.until_ended(len(ledger.accepted) - ACTIONS // DEATHS // 2)
             await asyncio.to_thread(die, durable)
             await ledger.send(10)  # nobody is there: a typed error, and no action
-            await asyncio.to_thread(durable.start)
+            await asyncio.to_thread(durable.start)  # returns when it answers
+            async with asyncio.timeout(AGAIN_AT_WORK_S):
+                await until_they_run_on(ledger)
         await ledger.check(extra_runs=None)
         assert all(member.is_alive() for member in crew.members)
         assert len(ledger.accepted) >= ACTIONS
+
+
+async def until_they_run_on(ledger: Ledger) -> None:
+    """Until an action has started that had not when the server came back."""
+    runs = int(await ledger.redis.hlen(RUNS))
+    while int(await ledger.redis.hlen(RUNS)) <= runs:
+        await ledger.send(1)  # so that something waits, and callers find back, too
+        await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("cut", range(dose(1, 10)))

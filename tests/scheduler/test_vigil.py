@@ -84,3 +84,23 @@ async def test_what_was_decided_holds_only_while_the_lease_stands(watch: Watch) 
     await engine.extend(domain, "w1")  # a late heartbeat arrives in the last moment
     assert await engine.reclaim(domain, worker_id="w1", lease_until_ms=dead.lease_until_ms) == (0, 0)
     assert (await engine.extend(domain, "w1")).held
+
+
+async def test_after_an_outage_everybody_has_time_for_a_heartbeat(watch: Watch) -> None:
+    """While the server was away no heartbeat reached it: an ended lease says nothing about its worker."""
+    watch.pass_s(14.0)
+    assert await watch.dead() == []
+    watch.pass_s(45.0)
+    assert await watch.dead() == []
+    watch.pass_s(5.0)
+    await watch.world.engine.extend(watch.world.domain, "w1")
+    watch.pass_s(5.0)
+    assert await watch.dead() == []
+
+
+async def test_who_always_looks_late_finds_the_dead_all_the_same(watch: Watch) -> None:
+    await watch.dead()
+    for _ in range(3):
+        watch.pass_s(12.0)
+        dead = await watch.dead()
+    assert dead == ["w1"]
