@@ -73,12 +73,16 @@ class Membership:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(call, *args)
 
+        def lost(domain: str, worker_id: str = self.worker_id) -> None:
+            if worker_id == self.worker_id:  # else a late word about a lease that has been given up already
+                self._on_lost(domain)
+
         self._heartbeat = Heartbeat(
             engine,
             self.worker_id,
             self._domains,
             owns_something=self._owns_something,
-            on_lost=lambda domain: from_thread(self._on_lost, domain),
+            on_lost=lambda domain: from_thread(lost, domain),
             on_cancel=lambda domain, action_id: from_thread(self._deliver, domain, f"cancel {action_id}"),
         )
         self._mailbox = Mailbox(self._bus.redis, self._bus.keys, self.worker_id, self._domains, self._deliver)

@@ -14,11 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from redis.exceptions import RedisError
+
 from nooble_tasks import BaseWorker, QueueUnavailable, RedisManager
 from nooble_tasks.logs import init_logging
 from tests.faults.workshop import POLICY, Workshop, workshop_settings
 
 PATIENCE_S = 30.0
+TASKS = "faults:tasks"
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.faults.crew"])
 
@@ -87,6 +90,7 @@ def _work(url: str, policy_file: str, concurrency: int, values: dict[str, Any]) 
 
 
 async def _run(url: str, policy_file: str, concurrency: int, values: dict[str, Any]) -> None:
+    tells_tasks = values.pop("tells_tasks", False)
     jump_s, ahead_s = values.pop("clock_jump_s", 0), values.pop("server_ahead_s", 0)
     settings = workshop_settings(url, policy_file, **values)
     init_logging("CRITICAL", format="text", service_name="workshop_service")
@@ -100,7 +104,20 @@ async def _run(url: str, policy_file: str, concurrency: int, values: dict[str, A
             worker.bus.clock._from_steady_s += ahead_s  # type: ignore[attr-defined]
         if jump_s:
             asyncio.get_running_loop().call_later(0.3, _set_this_machines_clock, jump_s)
-        await worker.run()
+        telling = asyncio.create_task(_tell_tasks(redis)) if tells_tasks else None
+        try:
+            await worker.run()
+        finally:
+            if telling is not None:
+                telling.cancel()
+
+
+async def _tell_tasks(redis: Any) -> None:
+    """How many tasks this worker's loop has, for who looks from outside."""
+    while True:
+        with contextlib.suppress(RedisError, OSError):
+            await redis.hset(TASKS, str(os.getpid()), len(asyncio.all_tasks()))
+        await asyncio.sleep(0.5)
 
 
 def _set_this_machines_clock(by_s: float) -> None:

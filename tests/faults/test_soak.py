@@ -15,7 +15,7 @@ import psutil
 from redis.exceptions import RedisError
 
 from nooble_tasks.embedded import EmbeddedServer
-from tests.faults.crew import Crew, pid_of
+from tests.faults.crew import TASKS, Crew, pid_of
 from tests.faults.doses import dose
 from tests.faults.ledger import Ledger
 from tests.faults.proxy import PASS, Call, Proxy, Treatment
@@ -30,11 +30,13 @@ STEADY, REPLACED = 2, 2
 
 
 class Size(NamedTuple):
-    """What may not grow: keys of the server and its memory, open files and memory of the oldest workers."""
+    """What may not grow: keys of the server and its memory, and what the oldest workers have open."""
 
     keys: int
     memory_mb: float
     files: int
+    tasks: int
+    threads: int
     worker_mb: float
 
 
@@ -46,11 +48,12 @@ class Soak:
     ):
         self.server, self.proxy, self.ledger, self.crew, self.chance = server, proxy, ledger, crew, chance
         self.extra_runs = 0
+        self.settings = {"result_ttl_s": 3.0, "dedupe_window_s": 1.0, "tells_tasks": True}
         for _ in range(STEADY + REPLACED):
             self.hire()
 
     def hire(self) -> None:
-        self.crew.hire(url=self.proxy.url, concurrency=CONCURRENCY, result_ttl_s=3.0, dedupe_window_s=1.0)
+        self.crew.hire(url=self.proxy.url, concurrency=CONCURRENCY, **self.settings)
 
     def steady(self) -> list[Any]:
         return self.crew.members[:STEADY]
@@ -128,6 +131,8 @@ class Soak:
             len(keys),
             memory / 2**20,
             sum(worker.num_fds() for worker in workers),
+            sum([int(await redis.hget(TASKS, str(worker.pid))) for worker in workers]),
+            sum(worker.num_threads() for worker in workers),
             sum(worker.memory_info().rss for worker in workers) / 2**20,
         )
 
@@ -161,6 +166,8 @@ async def under_fire(soak: Soak) -> None:
     assert before is not None
     assert after.keys <= before.keys * GROWTH + 8, f"keys: {before} → {after}"
     assert after.files <= before.files * GROWTH + 4, f"open files: {before} → {after}"
+    assert after.tasks <= before.tasks * GROWTH + 4, f"tasks: {before} → {after}"
+    assert after.threads <= before.threads * GROWTH + 4, f"threads: {before} → {after}"
     if LASTS_S >= 600:  # below, allocators and imports are still settling
         assert after.memory_mb <= before.memory_mb * GROWTH + 2, f"server memory: {before} → {after}"
         assert after.worker_mb <= before.worker_mb * GROWTH, f"worker memory: {before} → {after}"

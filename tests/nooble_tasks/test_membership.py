@@ -1,0 +1,51 @@
+"""A worker's membership: words about a lease that has been given up change nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from nooble_tasks import CommonAppSettings, membership
+from nooble_tasks.bus import Bus
+from nooble_tasks.heartbeat import Heartbeat
+from nooble_tasks.membership import Membership
+
+
+async def test_a_late_word_about_an_earlier_lease_is_not_about_this_one(
+    redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A heartbeat that hung in a call for longer than is waited for it speaks when the next one beats."""
+    words: list[Any] = []
+
+    class Talkative(Heartbeat):
+        def __init__(self, *args: Any, **values: Any) -> None:
+            words.append(values["on_lost"])
+            super().__init__(*args, **values)
+
+    monkeypatch.setattr(membership, "Heartbeat", Talkative)
+    lost: list[str] = []
+    bus = Bus.of(redis, CommonAppSettings(service_name="some_service", domain_name="some"))
+    member = Membership(
+        bus,
+        "some_worker",
+        ["some"],
+        owns_something=lambda: True,
+        deliver=lambda domain, message: None,
+        on_lost=lost.append,
+        about=dict,
+    )
+    await bus.ready()
+    try:
+        await member.join()
+        await member.join()
+        words[0]("some")
+        await asyncio.sleep(0)
+        assert lost == []
+        words[1]("some")
+        await asyncio.sleep(0)
+        assert lost == ["some"]
+    finally:
+        await member.part()
+        await bus.close()
