@@ -52,8 +52,8 @@ class Multiplexed:
     """A client whose ``execute_command`` and ``execute_together`` share one connection.
 
     Raises what redis-py raises. A call that is cancelled leaves the connection as it is: its reply is thrown
-    away when it comes. A reply later than the client's ``socket_timeout`` breaks the connection, and every
-    call that waits on it ends with TimeoutError. All else is the given client's.
+    away when it comes. Silence for the client's ``socket_timeout`` while a reply is due breaks the
+    connection, and every call that waits on it ends with TimeoutError. All else is the given client's.
     """
 
     def __init__(self, redis: Any) -> None:
@@ -134,6 +134,7 @@ class _Line(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = hiredis.Reader(protocolError=InvalidResponse, replyError=BaseParser.parse_error)
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._heard_s = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self._predecessor = transport.get_protocol()
         transport.set_protocol(self)
@@ -152,6 +153,7 @@ class _Line(asyncio.Protocol):
         return future
 
     def data_received(self, data: bytes) -> None:
+        self._heard_s = self._loop.time()
         self._parser.feed(data)
         try:
             while (reply := self._parser.gets()) is not _NOTHING:
@@ -178,7 +180,8 @@ class _Line(asyncio.Protocol):
         self._watch = None
         if not self._waiting or self._timeout_s is None:
             return
-        left_s = self._waiting[0][1] + self._timeout_s - self._loop.time()
+        # A long reply comes in pieces, and not while a handler blocks the loop: silence is what is overdue.
+        left_s = max(self._waiting[0][1], self._heard_s) + self._timeout_s - self._loop.time()
         if left_s > 0:
             self._watch = self._loop.call_later(left_s, self._look_for_overdue)
         else:

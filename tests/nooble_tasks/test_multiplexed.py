@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -88,6 +89,22 @@ async def test_a_reply_that_is_overdue_breaks_the_connection(redis_url: str) -> 
     assert await client.execute_command("PING") == b"PONG"
     await client.disconnect()
     await redis.aclose()
+
+
+async def test_a_long_reply_that_waits_for_a_blocked_loop_is_not_overdue(redis_url: str) -> None:
+    client = connect(redis_url)
+    client.connection_pool.connection_kwargs["socket_timeout"] = 0.5
+    shared = Multiplexed(client)
+    try:
+        await shared.execute_command("SET", "some:long", b"x" * 16_000_000)
+        asking = asyncio.create_task(shared.execute_command("GET", "some:long"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        time.sleep(0.7)  # noqa: ASYNC251 - a handler that blocks the loop
+        assert len(await asking) == 16_000_000
+    finally:
+        await shared.disconnect()
+        await client.aclose()
 
 
 async def test_closing_the_client_closes_the_shared_connection_too(redis_url: str) -> None:
