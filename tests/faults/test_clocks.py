@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from nooble_tasks.embedded import EmbeddedServer
 from tests.faults.crew import Crew
 from tests.faults.doses import dose
 from tests.faults.ledger import Ledger
@@ -36,3 +42,33 @@ async def test_a_worker_takes_the_servers_clock_for_hours_off(
     crew.hire(server_ahead_s=ahead_s)
     await ledger.send(ACTIONS, takes_s=TAKES_S)
     await ledger.check(extra_runs=0)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("cc"), reason="preloads a C library")
+@pytest.mark.parametrize("jump_s", [2 * HOUR_S, -2 * HOUR_S])
+async def test_the_servers_clock_jumps(
+    redis_server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump_s: int
+) -> None:
+    """Under work, and a worker comes that has known no other time: nothing is lost, nothing runs twice."""
+    library, offset = tmp_path / "server_clock.so", tmp_path / "offset"
+    source = Path(__file__).with_name("server_clock.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)  # noqa: ASYNC221
+    offset.write_text("0")
+    with monkeypatch.context() as patched:
+        patched.setenv("LD_PRELOAD", str(library))
+        patched.setenv("CLOCK_OFFSET_FILE", str(offset))
+        server = EmbeddedServer(persist=False, binary=redis_server.binary.path).start()
+    with server, Crew(server.url) as crew:
+        async with Ledger.opened(server.url) as ledger:
+            before_s = (await ledger.redis.time())[0]
+            crew.hire()
+            crew.hire()
+            await ledger.send(ACTIONS // 2, takes_s=TAKES_S)
+            offset.write_text(str(jump_s))
+            assert abs((await ledger.redis.time())[0] - before_s - jump_s) < HOUR_S
+            crew.hire()
+            await ledger.send(ACTIONS // 2, takes_s=TAKES_S)
+            await ledger.until_ended()
+            ledger.check_outcomes()
+            await ledger.check_runs(0)
+            await ledger.check_nothing_is_left()
