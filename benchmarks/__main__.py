@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -103,24 +104,50 @@ def call_and_idle_round(url: str, window_s: float) -> dict[str, Row]:
     return {"ours, 100": calls}
 
 
-def rival_round(name: str, url: str, *, count: int) -> dict[str, Row]:
-    """One rival, in its own environment, made at the first use."""
+class RivalFailedError(Exception):
+    """A rival could not be installed or did not run; the others go on."""
+
+
+def rival_python(name: str) -> Path:
+    """The interpreter of a rival's own environment, made at the first use."""
     python = RIVALS_HOME / name / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", RIVALS_HOME / name], check=True)
+    ready = RIVALS_HOME / name / ".ready"
+    if not ready.exists():
         requirements = HERE / f"requirements-{name}.txt"
-        subprocess.run([python, "-m", "pip", "install", "-q", "-r", requirements], check=True)
+        if not requirements.exists():
+            raise RivalFailedError(f"no {requirements.name}")
+        _quietly(sys.executable, "-m", "venv", RIVALS_HOME / name)
+        _quietly(python, "-m", "pip", "install", "-q", "-r", requirements)
+        ready.touch()
+    return python
+
+
+def _quietly(*command: object) -> str:
+    try:
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=900, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise RivalFailedError("not done after 900 s") from error
+    if done.returncode:
+        raise RivalFailedError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
+    return done.stdout
+
+
+def rival_round(name: str, url: str, *, count: int, failures: dict[str, str]) -> dict[str, Row]:
+    """One rival; why it failed goes into ``failures``, and it is left out of the rounds that follow."""
+    if name in failures:
+        return {}
     flush(url)
 
     def call() -> Row:
-        command = [str(python), str(HERE / "rivals.py"), name, url, str(count)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-        if done.returncode:
-            raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
-        row: Row = json.loads(done.stdout.strip().splitlines()[-1])
+        said = _quietly(rival_python(name), HERE / "rivals.py", name, url, count)
+        row: Row = json.loads(said.splitlines()[-1])
         return row
 
-    return {name: measured(url, count, call)}
+    try:
+        return {name: measured(url, count, call)}
+    except RivalFailedError as error:
+        failures[name] = str(error)
+        return {}
 
 
 def noisy_round(url: str) -> dict[str, Row]:
@@ -167,6 +194,27 @@ def table(result: dict[str, Row]) -> Table:
     return shown
 
 
+PEERS = {
+    "tasks/s": ("per_s", "drain_per_s"),
+    "worker µs": ("worker_us", "drain_client_us"),
+    "server µs": ("server_us",),
+    "bulk enqueue/s": ("bulk_per_s", "xadd_pipelined_per_s"),
+}
+
+
+def peers_table(result: dict[str, Row], failures: dict[str, str]) -> Table:
+    """Everyone's rate and CPU per action: a peer per row, those that failed with the reason."""
+    shown = Table(title="one worker process, no-op, results on; µs: CPU per action")
+    shown.add_column("peer")
+    for title in PEERS:
+        shown.add_column(title, justify="right", no_wrap=True)
+    for peer, row in result.items():
+        shown.add_row(peer, *(_number(next((row[f] for f in of if f in row), None)) for of in PEERS.values()))
+    for peer, reason in failures.items():
+        shown.add_row(f"{peer}: failed: {escape(reason)}")
+    return shown
+
+
 def _number(value: float | None) -> str:
     if value is None:
         return ""
@@ -187,11 +235,12 @@ def main() -> None:
     chosen = parser.parse_args()
     rivals = [name for name in chosen.rivals.split(",") if name]
     rounds: list[dict[str, Row]] = []
+    failures: dict[str, str] = {}
     steps: list[Callable[[str], dict[str, Row]]] = [
         lambda url: floor_round(url, chosen.count),
         lambda url: ours_round(url, chosen.count, 100),
         lambda url: ours_round(url, chosen.count, 10_000),
-        *(partial(rival_round, name, count=chosen.rival_count) for name in rivals),
+        *(partial(rival_round, name, count=chosen.rival_count, failures=failures) for name in rivals),
     ]
     legend = _LEGEND
     if chosen.scenario != "speed":
@@ -215,8 +264,11 @@ def main() -> None:
         }
     result: Any = medians(rounds)
     if chosen.json:
-        print(json.dumps({"about": about, "medians": result}, indent=2))
+        print(json.dumps({"about": about, "medians": result, "failed": failures}, indent=2))
     else:
+        if chosen.scenario == "speed":
+            console.print(peers_table(result, failures))
+            result = {peer: row for peer, row in result.items() if peer == "bare" or peer.startswith("ours")}
         console.print(table(result), legend, about)
 
 
