@@ -13,7 +13,7 @@ from tests.faults.doses import FULL, SEED
 from tests.faults.ledger import Ledger
 
 HERE = Path(__file__).parent
-FULL_TIMEOUT_S = 3_600
+FULL_TIMEOUT_S = 7_200
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
