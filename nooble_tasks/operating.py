@@ -229,7 +229,7 @@ class Operator:
             for domain in await self._domains(domains):
                 own = await overrides.list_overrides(self._engine, domain)
                 found[domain] = await pauses.list_pauses(self._engine, domain) + [
-                    Pause(f"tenant:{tenant}", each.by, each.at_ms, each.why)
+                    Pause(f"tenant:{tenant}", each.paused_by, each.paused_at_ms, each.paused_why)
                     for tenant, each in own.items()
                     if each.paused
                 ]

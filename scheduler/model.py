@@ -173,7 +173,7 @@ class Override(NamedTuple):
     """What operators have set for one tenant; it outranks its tier. None: as the tier says.
 
     ``limits`` replace those of the tier; ``paused``: nothing of the tenant starts. ``by``, ``at_ms`` and
-    ``why`` tell of the last change.
+    ``why`` tell of the last change of the rules; ``paused_by`` and its like, of the pause.
     """
 
     weight: float | None = None
@@ -183,6 +183,14 @@ class Override(NamedTuple):
     by: str = ""
     at_ms: int = 0
     why: str = ""
+    paused_by: str = ""
+    paused_at_ms: int = 0
+    paused_why: str = ""
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether it says anything besides a pause."""
+        return (self.weight, self.limits, self.max_concurrency) != (None, None, None)
 
 
 class Extended(NamedTuple):

@@ -88,7 +88,7 @@ async def _move_in(
                 break
             await _pause(engine, domain, tenant_id, tier, by)
     override = await get_override(engine, domain, tenant_id)
-    if override and override.paused and override.why == _REASON + tier:
+    if override and override.paused and override.paused_why == _REASON + tier:
         await resume_tenant(engine, [domain], tenant_id, by=by, why=f"moved to tier {tier}")
     return moved
 

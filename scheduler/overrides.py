@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,6 +23,15 @@ RULES = ("weight", "limits", "max_concurrency")
 """What an override can set besides the pause."""
 
 _TRIES = 20
+_OF_PAUSE = ("paused", "paused_by", "paused_at_ms", "paused_why")
+
+
+class Said(NamedTuple):
+    """Who gives a command, when and why."""
+
+    by: str
+    at_ms: int
+    why: str
 
 
 class _Rules(BaseModel):
@@ -52,8 +61,10 @@ async def set_override(
     """
     new = _checked(engine, tenant_id, weight=weight, limits=limits, max_concurrency=max_concurrency)
 
-    def change(old: Override) -> Override:
-        return old._replace(**{name: value for name, value in new.items() if value is not None})
+    def change(old: Override, said: Said) -> Override:
+        return old._replace(
+            **{name: value for name, value in new.items() if value is not None}, **said._asdict()
+        )
 
     said = " ".join(f"{name}={_shown(value)}" for name, value in new.items() if value is not None)
     await _change_in(engine, domains, tenant_id, change, f"override {tenant_id} {said}", by, why)
@@ -73,9 +84,9 @@ async def clear_override(
         if name not in RULES:
             raise PolicyError(f"an override has no rule {name!r}{nearest(name, RULES)}")
 
-    def change(old: Override) -> Override:
+    def change(old: Override, said: Said) -> Override:
         nothing: dict[str, Any] = dict.fromkeys(rules)
-        return old._replace(**nothing)
+        return old._replace(**nothing, **said._asdict())
 
     await _change_in(
         engine, domains, tenant_id, change, f"clear override {tenant_id} {' '.join(rules)}", by, why
@@ -87,8 +98,8 @@ async def pause_tenant(
 ) -> None:
     """Nothing of the tenant starts until it is resumed; what runs goes on."""
 
-    def change(old: Override) -> Override:
-        return old._replace(paused=True)
+    def change(old: Override, said: Said) -> Override:
+        return old._replace(paused=True, paused_by=said.by, paused_at_ms=said.at_ms, paused_why=said.why)
 
     await _change_in(engine, domains, tenant_id, change, f"pause tenant:{tenant_id}", by, why)
 
@@ -98,7 +109,7 @@ async def resume_tenant(
 ) -> None:
     """Let a paused tenant start again, and end what handlers said for it; a sleeping worker is woken."""
 
-    def change(old: Override) -> Override:
+    def change(old: Override, _: Said) -> Override:
         return old._replace(paused=False)
 
     did = f"resume tenant:{tenant_id}"
@@ -120,6 +131,8 @@ async def list_overrides(engine: Engine, domain: str) -> dict[str, Override]:
 def read_override(text: bytes | str) -> Override:
     """An override as it is stored."""
     fields = json.loads(text)
+    if fields.get("paused") and "paused_by" not in fields:  # as earlier releases stored it
+        fields |= {f"paused_{name}": fields.get(name) for name in Said._fields}
     if "limits" in fields:
         fields["limits"] = tuple(
             Limit(name, Strategy(strategy), *rest) for name, strategy, *rest, _ in fields["limits"]
@@ -129,14 +142,17 @@ def read_override(text: bytes | str) -> Override:
 
 def write_override(override: Override) -> str:
     """How an override is stored; empty when it says nothing."""
-    said = {name: value for name, value in override._asdict().items() if value is not None}
+    if not (override.paused or override.has_rules):
+        return ""
+    left_out = set() if override.paused else set(_OF_PAUSE)
+    left_out |= set() if override.has_rules else set(Said._fields)
+    said = {
+        name: value
+        for name, value in override._asdict().items()
+        if value is not None and name not in left_out
+    }
     if override.limits is not None:
         said["limits"] = [limit.wire() for limit in override.limits]
-    if not said.pop("paused"):
-        if not said.keys() & set(RULES):
-            return ""
-    else:
-        said["paused"] = True
     return json.dumps(said, separators=(",", ":"))
 
 
@@ -173,7 +189,7 @@ async def _change_in(
     engine: Engine,
     domains: Iterable[str],
     tenant_id: str,
-    change: Callable[[Override], Override],
+    change: Callable[[Override, Said], Override],
     did: str,
     by: str,
     why: str,
@@ -186,14 +202,18 @@ async def _change_in(
 
 
 async def _change(
-    engine: Engine, domain: str, tenant_id: str, change: Callable[[Override], Override], said: list[Any]
+    engine: Engine,
+    domain: str,
+    tenant_id: str,
+    change: Callable[[Override, Said], Override],
+    said: list[Any],
 ) -> None:
     """Read, change, write if nobody else wrote meanwhile."""
     now_ms, (_, by, why, _) = engine.clock.now_ms(), said
     for _ in range(_TRIES):
         known = await engine.redis.hget(engine.keys.of("overrides", domain), tenant_id) or b""
         old = read_override(known) if known else Override()
-        new = write_override(change(old)._replace(by=by, at_ms=now_ms, why=why))
+        new = write_override(change(old, Said(by, now_ms, why)))
         args = [now_ms, tenant_id, known, new, *said]
         if await scripts.run(engine.redis, scripts.load("override"), engine.keys.root(domain), args):
             return

@@ -12,6 +12,7 @@ from .attempts import AttemptError, read_attempts
 from .dead_letters import DeadLetters, LetterFilter
 from .engine import Engine
 from .inspect import OutcomeEvent, parse_event
+from .overrides import read_override
 from .usage import LimitStatus, period_args
 
 _COUNTED_AT_ONCE = 1_000
@@ -172,6 +173,9 @@ def _read(raw: dict[str, Any], now_ms: int) -> Facts:
 
 
 def _paused(what: str, text: str) -> Paused:
+    if what.startswith("tenant:"):
+        override = read_override(text)
+        return Paused(what, override.paused_by, override.paused_at_ms, override.paused_why)
     said = json.loads(text)
     return Paused(what, said.get("by", ""), said.get("at_ms", 0), said.get("why", ""))
 

@@ -165,24 +165,30 @@ def _show(found: list[TenantStanding]) -> None:
             drains = ", takes no new actions (drain)" if each.registration.draining else ""
             out().print(f"\n{each.domain}: {tier}{drains}", style="yellow" if drains else "")
         if each.override is not None:
-            out().print(f"\n{each.domain}: {_told(each.override)}", style="yellow")
+            for line in _told(each.override):
+                out().print(f"\n{each.domain}: {line}", style="yellow")
 
 
-def _told(override: Override) -> str:
-    from .figures import moment
-
-    rules = []
+def _told(override: Override) -> list[str]:
+    rules, told = [], []
     if override.weight is not None:
         rules.append(f"weight {override.weight:g}")
     if override.limits is not None:
         rules.append("limits " + (", ".join(limit.name for limit in override.limits) or "none"))
     if override.max_concurrency is not None:
         rules.append(f"max concurrency {override.max_concurrency or 'any'}")
+    if rules:
+        told.append(f"{'; '.join(rules)} (set by {_whose(override.by, override.at_ms, override.why)})")
     if override.paused:
-        rules.append("paused")
-    because = f": {override.why}" if override.why else ""
-    at_ms = override.at_ms - override.at_ms % 1_000
-    return f"{'; '.join(rules)} (set by {override.by}, {moment(at_ms)}{because})"
+        whose = _whose(override.paused_by, override.paused_at_ms, override.paused_why)
+        told.append(f"paused (by {whose})")
+    return told
+
+
+def _whose(by: str, at_ms: int, why: str) -> str:
+    from .figures import moment
+
+    return f"{by}, {moment(at_ms - at_ms % 1_000)}{f': {why}' if why else ''}"
 
 
 def _to_dict(each: TenantStanding) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -18,7 +19,7 @@ from scheduler import (
     scripts,
 )
 from scheduler.moving import move
-from scheduler.overrides import get_override, pause_tenant
+from scheduler.overrides import get_override, pause_tenant, set_override
 from tests.scheduler.picture import Picture
 from tests.scheduler.world import MINUTE, NOW, World, new, some
 
@@ -161,7 +162,7 @@ async def test_a_pause_by_an_operator_stays(world: World) -> None:
     await go(world, most=2)
     override = await get_override(world.engine, world.domain, "acme")
     assert override
-    assert (override.paused, override.why) == (True, "bill")
+    assert (override.paused, override.paused_why) == (True, "bill")
 
 
 async def test_unknown_tier_changes_nothing(world: World) -> None:
@@ -208,3 +209,33 @@ async def test_under_traffic_nothing_is_lost_and_the_order_stays(world: World) -
     assert done == {f"x{n:04}" for n in range(sent)}
     assert first_seen == sorted(first_seen)
     assert not {name for name in await world.unfinished() if not name.startswith(("mailbox", "tags"))}
+
+
+@pytest.mark.parametrize("operator", ["sets a weight", "pauses"])
+async def test_what_an_operator_says_meanwhile_stays_and_nothing_else(
+    world: World, monkeypatch: pytest.MonkeyPatch, operator: str
+) -> None:
+    where = (world.engine, [world.domain], "acme")
+    await world.enqueue(*some(6, tier="free"))
+    run, steps = scripts.run, []
+
+    async def and_then(redis: Redis, script: scripts.Script, root: str, args: list[Any]) -> Any:
+        reply = await run(redis, script, root, args)
+        if script is scripts.load("move"):
+            steps.append(reply)
+            if len(steps) == 1 and operator == "pauses":
+                await pause_tenant(*where, by="bo", why="fraud")
+            elif len(steps) == 1:
+                await set_override(*where, by="bo", why="promised", weight=2)
+        return reply
+
+    monkeypatch.setattr(scripts, "run", and_then)
+    await go(world, most=2)
+    said = await get_override(world.engine, world.domain, "acme")
+    assert said is not None
+    if operator == "pauses":
+        assert (said.paused, said.paused_by, said.paused_why) == (True, "bo", "fraud")
+        assert await world.claim_ids() == []
+    else:
+        assert (said.paused, said.weight, said.by, said.why) == (False, 2.0, "bo", "promised")
+        assert await world.claim_ids() == [f"acme-{n}" for n in range(6)]

@@ -133,6 +133,22 @@ async def test_pause_and_resume(world: World) -> None:
     ]
 
 
+async def test_a_pause_and_the_rules_each_tell_of_who_said_them(world: World) -> None:
+    where = (world.engine, [world.domain], "acme")
+    await overrides.pause_tenant(*where, by="bo", why="fraud")
+    world.clock.advance(7)
+    await override(world, weight=3)
+    both = await overrides.get_override(world.engine, world.domain, "acme")
+    assert both == Override(3.0, None, None, True, "ana", NOW + 7, "asked", "bo", NOW, "fraud")
+    await overrides.resume_tenant(*where, by="cy", why="cleared up")
+    rules = await overrides.get_override(world.engine, world.domain, "acme")
+    assert rules == Override(3.0, None, None, False, "ana", NOW + 7, "asked")
+    await overrides.pause_tenant(*where, by="bo", why="again")
+    await overrides.clear_override(*where, by="ana")
+    pause = await overrides.get_override(world.engine, world.domain, "acme")
+    assert pause == Override(paused=True, paused_by="bo", paused_at_ms=NOW + 7, paused_why="again")
+
+
 @pytest.mark.parametrize(
     ("rules", "words"),
     [
