@@ -116,6 +116,13 @@ class Inspector:
         async with self._asking():
             return await inspection.domains(self._bus.engine)
 
+    async def knows_tenant(self, tenant_id: str, domain: str) -> bool:
+        """Whether a tenant has left a trace in a domain, or was registered or given rules there."""
+        check_tenant_id(tenant_id)
+        check_domain(domain)
+        async with self._asking():
+            return await known.tenant_is_known(self._bus.engine, domain, tenant_id)
+
     async def tenants_like(self, tenant_id: str, domains: Sequence[str]) -> list[str]:
         """Known tenants whose name resembles `tenant_id`, nearest first, at most three."""
         async with self._asking():

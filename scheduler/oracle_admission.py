@@ -2,7 +2,8 @@
 
 In this order: its **backlog** (all of it that waits: ready, held, set aside, scheduled; not what runs), its
 **deadline** (its tenant is held until then or later: it can only expire), and, where its tier says
-``over_limit = "refuse"``, its **limits** (what they let start now is taken by what waits already).
+``over_limit = "refuse"``, its **limits** (what they let start is taken by what waits already, and they give
+no more before it is due).
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ def no_room(tier: Tier, alive: Iterable[Action], action: NewAction, now_ms: int)
         until_ms = math.ceil(held_until)
         if until_ms > now_ms and action.deadline_ms <= until_ms:
             return f"deadline {until_ms - now_ms} {line.held_why}"
-    return _over_limit(tier, line, now_ms) if policy.refuses else ""
+    return _over_limit(tier, line, action.due_ms, now_ms) if policy.refuses else ""
 
 
-def _over_limit(tier: Tier, line: Line, now_ms: int) -> str:
+def _over_limit(tier: Tier, line: Line, due_ms: int, now_ms: int) -> str:
     least: tuple[int, int, str] | None = None
     for limit in tier.limits_of(line):
         period = period_at(limit.period, now_ms) if limit.period else None
@@ -45,6 +46,6 @@ def _over_limit(tier: Tier, line: Line, now_ms: int) -> str:
         left = stands.left - line.waiting
         if least is None or left < least[0] or (left <= 0 >= least[0] and more_at_ms > least[1]):
             least = left, more_at_ms, limit.name
-    if least is None or least[0] > 0:
+    if least is None or least[0] > 0 or due_ms >= least[1]:
         return ""
     return f"limit {max(least[1] - now_ms, 1)} {least[2]}"

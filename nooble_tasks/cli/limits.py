@@ -44,11 +44,16 @@ def limits(tenant: Tenant, domain: Domain = None, tier: Tier = None, as_json: As
 
 
 async def _look(tenant: str, domain: str | None, tier: str | None) -> list[TenantLimits]:
+    from nooble_tasks.errors import UnknownDomain
+
     from .connection import connected
 
     async with connected() as client:
         inspector = client.inspector
-        domains = [domain] if domain else await inspector.domains()
+        known = await inspector.domains()
+        if domain and domain not in known:
+            raise UnknownDomain(domain, known)
+        domains = [domain] if domain else known
         found: list[TenantLimits] = []
         for each in domains:
             if tier is not None:
@@ -56,14 +61,18 @@ async def _look(tenant: str, domain: str | None, tier: str | None) -> list[Tenan
             else:
                 found += await inspector.limits_in_use(tenant, each)
         if not found:
-            await _explain(inspector, tenant, domains)
+            found = await _of_unused(inspector, tenant, domains)
         return found
 
 
-async def _explain(inspector: Inspector, tenant: str, domains: Sequence[str]) -> None:
+async def _of_unused(inspector: Inspector, tenant: str, domains: Sequence[str]) -> list[TenantLimits]:
+    """A tenant that has used nothing: in the tier it is registered for, provided that anybody knows it."""
     from nooble_tasks.lookup_errors import UnknownTenant
 
-    raise UnknownTenant(tenant, domains, await inspector.tenants_like(tenant, domains))
+    known = [each for each in domains if await inspector.knows_tenant(tenant, each)]
+    if not known:
+        raise UnknownTenant(tenant, domains, await inspector.tenants_like(tenant, domains))
+    return [await inspector.limits(tenant, each) for each in known]
 
 
 def show_limits(found: Sequence[TenantLimits]) -> None:

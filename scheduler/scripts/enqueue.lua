@@ -86,7 +86,7 @@ local function admit(n, claim, id, head, data, due_ms, unique_key)
   if not stream then return said end
   local tier, size = place_of[claim][3], #head + #data
   local refused = over_backlog(stream, tier, size) or too_late(stream, head, now_ms)
-    or over_limit(stream, tier, now_ms, periods)
+    or over_limit(stream, tier, tonumber(due_ms) or 0, now_ms, periods)
   if refused then return refused end
   local placed = place(stream, id, head, data, tonumber(due_ms))
   if not placed then return -1 end

@@ -80,3 +80,17 @@ async def test_what_is_not_there(
     done = await nooble("limits", *arguments)
     assert (done.code, done.out) == (1, "")
     assert told in " ".join(done.err.split())
+
+
+async def test_a_registered_tenant_that_has_used_nothing(used: BaseRedisClient, nooble: Nooble) -> None:
+    await used.bus.policies.join([DOMAIN], by="w1")
+    await used.operator.register_tenant("newcomer", "professional", by="ana")
+    done = await nooble("limits", "newcomer")
+    assert done.code == 0, done.err
+    assert done.table[0].split()[:3] == [DOMAIN, "professional", "200/minute"]
+
+
+async def test_a_domain_that_is_not_there(used: BaseRedisClient, nooble: Nooble) -> None:
+    done = await nooble("limits", "acme", "--domain", "prob")
+    assert done.code == 1
+    assert "there is no domain 'prob'; did you mean 'probe'" in " ".join(done.err.split())

@@ -183,3 +183,13 @@ async def test_a_hold_without_a_known_end_refuses_nothing(redis: Redis) -> None:
     await world.claim()
     assert (await world.snapshot())["held"] == {"acme:t": float("inf")}
     assert await refusals(world, "x2", deadline_ms=NOW + 1) == [None]
+
+
+async def test_what_is_due_after_the_limit_gives_more_is_not_refused(redis: Redis) -> None:
+    world = await world_of(redis, 'over_limit = "refuse"\nlimits = ["1/minute"]')
+    assert await refusals(world, "x1") == [None]
+    await world.claim()
+    [refused] = await refusals(world, "x2", due_ms=NOW + MINUTE)
+    assert refused is not None
+    assert (refused.reason, refused.retry_after_ms) == (RefusalReason.LIMIT, MINUTE + 1)
+    assert await refusals(world, "x3", due_ms=NOW + refused.retry_after_ms) == [None]

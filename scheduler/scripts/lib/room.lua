@@ -75,13 +75,13 @@ local function missing_period(limits, periods)
   end
 end
 
--- A tier that refuses what its limits do not let start now.
-local function over_limit(stream, tier, now, periods)
+-- A tier that refuses what its limits do not let start when it is due (0 or earlier than now: at once).
+local function over_limit(stream, tier, due, now, periods)
   local of_tier = settings.refuse and settings.refuse[tier]
   if not of_tier then return nil end
   if not rooms[stream] then rooms[stream] = room_in(stream, rules_of(stream, of_tier), now, periods) end
   local room = rooms[stream]
-  if room[1] <= 0 then return '!limit ' .. math.max(room[2] - now, 1) .. ' ' .. room[3] end
+  if room[1] <= 0 and due < room[2] then return '!limit ' .. math.max(room[2] - now, 1) .. ' ' .. room[3] end
 end
 
 local function take_room(stream, size, is_later)
