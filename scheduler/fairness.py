@@ -47,7 +47,9 @@ charged to nobody, and the rest of its line goes on; when the type is resumed it
 line, in order. *Backpressure* of a handler pauses a tenant, a tier or the domain until the time it gave.
 
 **A claim plans first and reads after.** What turns out to be past its deadline when read is handed over to
-be answered, fills its slot, and is charged to nobody.
+be answered, fills its slot, and is charged to nobody. What is set aside fills none, within bounds
+(:class:`~scheduler.lines.Aside`): the tenant's next action takes its place, else another tenant gets it.
+The turns of a claim are given in :mod:`scheduler.turns`.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ from typing import TypeVar
 
 from .binding import NamedLimits, binding, charge
 from .limits import Limit
-from .lines import Action, Binding, Line, Said, Usage
+from .lines import Action, Aside, Binding, Line, Said, Usage
 from .tiers import CompiledTier
 
 ONE_START = 1_000_000
@@ -70,11 +72,6 @@ ESTIMATES_KEPT_MS = 3_600_000
 TYPES_KEPT = 32
 
 T = TypeVar("T")
-
-
-def quantum(slots: int) -> int:
-    """Starts of one tenant in a row in a claim of ``slots``: 1 below 12 slots, at most 8."""
-    return max(1, min(8, slots // 6))
 
 
 def learn(estimates: dict[str, int], action_type: str, run_time_us: int) -> None:
@@ -106,7 +103,7 @@ class Tier:
         self.usage = Usage()
         self.turn: Line | None = None
         self.touched: list[Line] = []
-        self.room = 0
+        self.read = self.room = self.charged = self.stood_at = 0
 
     @property
     def by_run_time(self) -> bool:
@@ -180,11 +177,12 @@ class Tier:
 
     def begin(self, slots: int, now_ms: int) -> None:
         """A claim begins: of ``slots``, how many may be of this tier?"""
-        self.turn, self.touched, self.room = None, [], 0
+        self.touched, self.read, self.room = [], 0, 0
+        self.charged, self.stood_at = 0, self.virtual_time
         if not self.blocked_until(now_ms):
             self.room = binding(self.policy.tier_limits, self.usage.states, now_ms, slots).starts
         for line in self.lines.values():
-            line.allowed, line.planned, line.refused = None, 0, None
+            line.allowed, line.planned, line.started, line.refused = None, 0, 0, None
 
     def look_at(self, line: Line, now_ms: int) -> Binding:
         """How many of what waits may start now; for none, what is in the way and until when."""
@@ -208,10 +206,9 @@ class Tier:
         turn = self.turn
         if turn and turn.planned % in_a_row and turn.planned < (turn.allowed or 0):
             return turn
-        in_order = sorted(
-            (line for line in self.lines.values() if line.ready), key=lambda line: (line.tag, line.tenant)
-        )
-        for line in in_order:
+        read = self.touched[: self.read]
+        ready = [line for line in self.lines.values() if line.ready and line not in read]
+        for line in sorted(ready, key=lambda line: (line.tag, line.tenant)):
             if line.allowed is None:
                 line.allowed = self.look_at(line, now_ms).starts
                 if not line.allowed:
@@ -220,13 +217,12 @@ class Tier:
                 return line
         return None
 
-    def hand_over(self, now_ms: int, named: NamedLimits) -> tuple[list[Action], int]:
-        """Take what was planned; which actions, and how many of them are starts."""
+    def hand_over(self, now_ms: int, named: NamedLimits, aside: Aside) -> tuple[list[Action], int]:
+        """Take what was planned and not taken yet; which actions, and how many slots were not used."""
         handed: list[Action] = []
-        starts_of: dict[str, int] = {}
-        stood_at, waited = self.virtual_time, sum(line.ready for line in self.lines.values())
-        for line in self.touched:
-            actions = self._take(line, now_ms, named)
+        unused = 0
+        for line in self.touched[self.read :]:
+            actions, left = self._take(line, now_ms, named, aside)
             starting = [action for action in actions if not action.expired(now_ms)]
             line.running += len(actions)
             line.tag -= line.planned * line.planned_charge
@@ -237,31 +233,48 @@ class Tier:
             if starting:
                 self.virtual_time = max(self.virtual_time, line.tag - starting[-1].charge)
                 self._spend(line, now_ms, len(starting))
-            starts_of[line.tenant] = len(starting)
+            line.started = len(starting)
+            self.charged += sum(action.charge for action in actions)
             handed += actions
-        starts = sum(starts_of.values())
+            unused += left
+        self.read = len(self.touched)
+        self.room += unused
+        return handed, unused
+
+    def settle(self, now_ms: int) -> int:
+        """The claim ends: who leaves the index, and where virtual time goes. How many have started?"""
+        waited = sum(line.ready for line in self.lines.values())
+        starts = sum(line.started for line in self.touched)
         if starts:
             charge(self.policy.tier_limits, self.usage, now_ms, starts)
-        leaving = [line for line in self.touched if not self._stays(line, starts_of[line.tenant], now_ms)]
+        leaving = [line for line in self.touched if not self._stays(line, now_ms)]
         self.leave(*leaving)
-        if self.virtual_time == stood_at:
-            self._move_on(sum(action.charge for action in handed), waited)
-        return handed, starts
+        if self.virtual_time == self.stood_at:
+            self._move_on(self.charged, waited)
+        return starts
 
-    def _take(self, line: Line, now_ms: int, named: NamedLimits) -> list[Action]:
-        """Read what was planned. A named limit that refuses one stops the line there."""
+    def _take(self, line: Line, now_ms: int, named: NamedLimits, aside: Aside) -> tuple[list[Action], int]:
+        """Read what was planned, and more in place of what is set aside; a named limit that refuses one stops
+        the line there. Also how many slots that left unused."""
         taken: list[Action] = []
-        for action in line.take(line.planned):
-            if not line.refused and not action.expired(now_ms):
-                if f"type:{action.action_type}" in self.said.paused:
-                    action.aside = True
-                    continue
-                line.refused = named.use(action.action_type, now_ms)
-            if line.refused:
-                line.give_back(action)
-            else:
-                taken.append(action)
-        return taken
+        wanted, of_line, unused = line.planned, 0, 0
+        while wanted:
+            put = 0
+            for action in line.take(wanted):
+                if not line.refused and not action.expired(now_ms):
+                    if f"type:{action.action_type}" in self.said.paused:
+                        action.aside = True
+                        put += 1
+                        continue
+                    line.refused = named.use(action.action_type, now_ms)
+                if line.refused:
+                    line.give_back(action)
+                else:
+                    taken.append(action)
+            of_line += put
+            wanted = aside.instead_of(put, of_line, 0 if line.refused else line.waiting)
+            unused += put - wanted
+        return taken, unused
 
     def _move_on(self, charged: int, waited: int) -> None:
         """Virtual time never stands still: see above."""
@@ -276,47 +289,12 @@ class Tier:
         if limits and line.usage.estimates:
             line.usage.keep_until(now_ms + ESTIMATES_KEPT_MS)
 
-    def _stays(self, line: Line, starts: int, now_ms: int) -> bool:
+    def _stays(self, line: Line, now_ms: int) -> bool:
         """Does the tenant stay in the index? If not it is drained, or held and knows until when."""
         if not line.waiting:
             return False
-        if starts < (line.allowed or 0) and not line.refused:
+        if line.started < (line.allowed or 0) and not line.refused:
             return True
         bound = line.refused or self.look_at(line, now_ms)
         line.held_until, line.held_why = bound.free_at_ms, bound.why
         return False
-
-
-def choose(tiers: list[Tier], now_ms: int, in_a_row: int) -> tuple[Tier, Line] | None:
-    """Which tier, and which of its tenants, gets the next slot."""
-    startable: list[tuple[Tier, Line]] = []
-    for tier in tiers:
-        line = tier.next_line(now_ms, in_a_row) if tier.room else None
-        if line:
-            startable.append((tier, line))
-            tier.credit += tier.policy.share
-        else:
-            tier.credit = 0
-    owed = [pair for pair in startable if pair[0].policy.share and pair[0].credit >= ONE_START]
-    if owed:
-        return max(owed, key=lambda pair: pair[0].credit)
-    return startable[0] if startable else None
-
-
-def plan(tiers: list[Tier], slots: int, now_ms: int) -> None:
-    """Give away ``slots`` one by one; every line then knows how many of its actions are to start."""
-    for tier in tiers:
-        tier.begin(slots, now_ms)
-    for _ in range(slots):
-        chosen = choose(tiers, now_ms, quantum(slots))
-        if not chosen:
-            return
-        tier, line = chosen
-        tier.turn = line
-        if not line.planned:
-            line.planned_charge = tier.charge_of(line)
-            tier.touched.append(line)
-        line.planned += 1
-        tier.room -= 1
-        line.tag += line.planned_charge
-        tier.credit = max(tier.credit - ONE_START, 0)

@@ -72,8 +72,8 @@ class Line:
     """What waits of one tenant in one tier: ``returned`` entries first, then ``new`` ones.
 
     ``held_until`` is None while the tenant is not held, ``math.inf`` while only a finish can free it.
-    ``allowed``, ``planned`` and ``refused`` live for one claim: how many may start (None: not looked at), how
-    many will, and the named limit that refused the next one.
+    ``allowed``, ``planned``, ``started`` and ``refused`` live for one claim: how many may start (None: not
+    looked at), how many are to, how many did, and the named limit that refused the next one.
     """
 
     tenant: str
@@ -88,6 +88,7 @@ class Line:
     planned_charge: int = 0
     allowed: int | None = None
     planned: int = 0
+    started: int = 0
     refused: Binding | None = None
 
     @property
@@ -108,6 +109,22 @@ class Line:
     def remove(self, action: Action) -> None:
         """Remove one that will never start."""
         (self.returned if action in self.returned else self.new).remove(action)
+
+
+class Aside:
+    """How much one claim sets aside of paused types at no cost of its slots: bounded, and of one tenant less,
+    so that a long line of a paused type keeps nobody waiting."""
+
+    AT_ONCE = 100
+    OF_ONE = 25
+
+    def __init__(self) -> None:
+        self.left = self.AT_ONCE
+
+    def instead_of(self, count: int, of_line: int, waiting: int) -> int:
+        """How many more to read of a line that just gave ``count`` away, ``of_line`` in all."""
+        self.left -= count
+        return max(min(count, self.left, self.OF_ONE - of_line, waiting), 0)
 
 
 @dataclass(eq=False)

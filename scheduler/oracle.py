@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .binding import NamedLimits, binding, charge
-from .fairness import Tier, charge_for, plan
+from .fairness import Tier, charge_for
 from .lines import Action, Line, Said, Usage
 from .model import NewAction, Outcome, State
 from .oracle_admission import no_room
 from .poison import APART_MS
 from .tiers import CompiledPolicy
+from .turns import hand_out
 
 
 class Prediction(NamedTuple):
@@ -125,13 +126,8 @@ class Oracle:
         if not of_domain.starts:
             return Prediction([], False, int(of_domain.free_at_ms))
         tiers = list(self.tiers.values())
-        plan(tiers, of_domain.starts, self.now_ms)
-        handed: list[Action] = []
-        starts = 0
-        for tier in tiers:
-            actions, started = tier.hand_over(self.now_ms, self.named)
-            handed += actions
-            starts += started
+        handed = hand_out(tiers, of_domain.starts, self.now_ms, self.named)
+        starts = sum(tier.settle(self.now_ms) for tier in tiers)
         if starts:
             charge(self.domain_limits, self.domain_usage, self.now_ms, starts)
         for action in handed:

@@ -75,12 +75,12 @@ visits_left = 2 * slots + 64
 quantum = math.max(1, math.min(8, math.floor(slots / 6)))
 
 read_named_limits(policy.named, now_ms, periods, slots)
-local live, blocked_until = {}, math.huge
+local open, live, blocked_until = {}, {}, math.huge
 for i, tier in ipairs(policy.tiers) do
   tier.virtual_time, tier.credit = tonumber(kept[2 * i] or 0), tonumber(kept[2 * i + 1] or 0)
   tier.stood_at = tier.virtual_time
   tier.fresh, tier.next, tier.offset, tier.chunk, tier.exhausted = {}, 1, 0, 8, false
-  tier.served, tier.first_served, tier.touched = {}, 1, {}
+  tier.touched, tier.read = {}, 0
   tier.room, tier.shared = slots, tier.tier_limits or {}
   local until_ms = pressed_until('*:' .. tier.name, now_ms)
   if tier.by_run_time or tier.shared[1] then
@@ -93,7 +93,7 @@ for i, tier in ipairs(policy.tiers) do
   end
   if paused.tiers[tier.name] then until_ms = math.huge end
   if until_ms == 0 then
-    live[#live + 1] = tier
+    open[#open + 1] = tier
   else
     tier.credit, tier.exhausted = 0, true
     if redis.call('EXISTS', ready_prefix .. tier.name) == 1 then blocked_until = math.min(blocked_until, until_ms) end
@@ -124,27 +124,54 @@ local function choose(wanted)
   return best, best_head
 end
 
-local planned = 0
-while planned < slots do
-  local tier, candidate = choose(slots - planned)
-  if not tier then break end
-  if not candidate.charge then
-    candidate.charge = tier.by_run_time
-      and charge_for(estimate(candidate.states['~'] or {}, tier.estimates, ''), candidate.weight)
-      or math.floor(1000000 / candidate.weight)
+-- Give away `count` slots among those who have not been read yet.
+local function plan(count)
+  live = {unpack(open)}
+  for _, tier in ipairs(open) do tier.served, tier.first_served, tier.turn, tier.gone = {}, 1, nil, false end
+  local planned = 0
+  while planned < count do
+    local tier, candidate = choose(count - planned)
+    if not tier then break end
+    if not candidate.charge then
+      candidate.charge = tier.by_run_time
+        and charge_for(estimate(candidate.states['~'] or {}, tier.estimates, ''), candidate.weight)
+        or math.floor(1000000 / candidate.weight)
+    end
+    take(tier, candidate)
+    tier.room = tier.room - 1
+    if tier.credit > 0 then tier.credit = math.max(tier.credit - 1000000, 0) end
+    planned = planned + 1
   end
-  take(tier, candidate)
-  tier.room = tier.room - 1
-  if tier.credit > 0 then tier.credit = math.max(tier.credit - 1000000, 0) end
-  planned = planned + 1
+  return planned
 end
 
+local planned = plan(slots)
 if #unknown_periods > 0 then return ask_for_periods(unknown_periods) end
 redis.call('ZREM', sleepers_key, worker_id) -- allowed when the server is out of memory, then what follows is too
 
 reply = {'ok', token, 0, 0, policy.version or 0}
 token_prefix = token .. ' '
 local started = 0
+
+-- Where actions of a paused type were in the way, somebody else gets the slot.
+repeat
+  local unused = 0
+  for _, tier in ipairs(open) do
+    for at = tier.read + 1, #tier.touched do
+      local candidate = tier.touched[at]
+      if candidate.take > 0 then
+        local left = start(tier, candidate, now_ms, periods)
+        tier.starts = (tier.starts or 0) + candidate.starts
+        tier.room, unused = tier.room + left, unused + left
+      end
+    end
+    tier.read = #tier.touched
+  end
+  planned = planned - unused
+  if unused == 0 or aside_left <= 0 then break end
+  planned = planned + plan(unused)
+until false
+
 local usage, usage_due, held, held_why, event_lines = {}, {}, {}, {}, {}
 local waiting, waiting_none = {}, {}
 
@@ -192,16 +219,10 @@ local function settle_candidate(tier, candidate, index)
   end
 end
 
-local left_behind = false
+local left_behind = #unknown_periods > 0 -- found after the first look: the next claim asks for them
 
 local function write_tier(tier)
   local index = {leaving = {}, staying = {}, tags = {}}
-  for _, candidate in ipairs(tier.touched) do
-    if candidate.take > 0 then
-      start(tier, candidate, now_ms, periods)
-      tier.starts = (tier.starts or 0) + candidate.starts
-    end
-  end
   if tier.shared[1] and (tier.starts or 0) > 0 then
     keep_usage('*:' .. tier.name, tier.states, spend(tier.shared, tier.states, now_ms, periods, tier.starts))
   end

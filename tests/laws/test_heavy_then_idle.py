@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from scheduler.fairness import quantum
+from scheduler.turns import quantum
 from tests.laws.conftest import Prepare, Ship
 from tests.laws.loads import backlog
 from tests.laws.timeline import Fifo, Job, Shipping, play

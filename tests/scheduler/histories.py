@@ -87,6 +87,18 @@ VERBS: list[tuple[int, st.SearchStrategy[Any]]] = [
 ]
 STEP = st.sampled_from([verb for weight, verb in VERBS for _ in range(weight)]).flatmap(lambda verb: verb)
 
+LONG_LINES = st.one_of(
+    st.builds(
+        lambda tenant, tier, count, kind: ("enqueue", tenant, tier, count, 0, 0, "", False, kind),
+        TENANTS,
+        st.integers(0, 1),
+        st.sampled_from([1, 15, 40]),
+        st.sampled_from(["embedding.b", "embedding.long"]),
+    ),
+    st.tuples(st.just("claim"), WORKERS, st.sampled_from([1, 3, 25])),
+)
+"""Steps that make long lines of actions of mixed types, and take from them."""
+
 
 NAMES = st.sampled_from([("gold",), ("gold", "free"), ("gold", "silver", "free")])
 

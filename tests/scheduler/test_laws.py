@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from scheduler import Claimed
 from scheduler.engine import MAX_ITEMS
-from scheduler.fairness import quantum
+from scheduler.turns import quantum
 from tests.scheduler.world import DAY, MINUTE, World, new, some
 
 SHARES = """

@@ -35,7 +35,7 @@ from scheduler.holds import rehold
 from scheduler.oracle import Oracle
 from scheduler.oracle_operations import Operations
 from scheduler.poison import PoisonRule
-from tests.scheduler.histories import STEP, some_policies
+from tests.scheduler.histories import LONG_LINES, STEP, some_policies
 from tests.scheduler.picture import Picture
 from tests.scheduler.world import MINUTE, World
 
@@ -107,6 +107,8 @@ class History:
             event(f"enqueue: {reply.refusal.reason if reply.refusal else reply.accepted}")
 
     async def claim(self, worker: str, slots: int) -> None:
+        if any(what.startswith("type:") for what in self.oracle.said.paused):
+            self._tell_periods()
         claim = await self.world.claim(worker, slots)
         expected = self.oracle.claim(worker, slots)
         assert claim.lost == expected.lost
@@ -123,6 +125,14 @@ class History:
             assert action.expired == (0 < action.deadline_ms <= self.world.now)
             self.owned[action.action_id] = (worker, action)
             event("expired" if action.expired else "started" if action.attempt == 1 else "started again")
+
+    def _tell_periods(self) -> None:
+        """A claim asks for calendar periods of overrides before it starts anything. Whom it meets after that,
+        in place of what it set aside, has to wait for the next claim should they be unknown."""
+        own = [each.limits or () for each in self.oracle.said.overrides.values()]
+        of_policy = self.world.engine.policy.compile(self.world.domain).periods
+        periods = {*of_policy, *(limit.period for limits in own for limit in limits if limit.period)}
+        self.world.engine._periods[self.world.domain] = tuple(sorted(periods))
 
     async def finish(
         self, numbers: list[int], outcome: Outcome, delay: int, run_time_us: int, pressed: tuple[str, int]
@@ -298,6 +308,20 @@ def test_the_server_does_what_the_oracle_says(redis_url: str) -> None:
     )
     def same(policies: list[Policy], steps: list[tuple[Any, ...]]) -> None:
         asyncio.run(_run(redis_url, policies, steps))
+
+    same()
+
+
+@pytest.mark.timeout(600 if NIGHTLY else 120)
+def test_so_does_it_where_much_is_set_aside(redis_url: str) -> None:
+    """Long lines of a paused type: as many leave them in each claim, and as many slots go to others."""
+
+    @settings(
+        max_examples=200 if NIGHTLY else 20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    @given(policies=some_policies(), steps=st.lists(LONG_LINES, min_size=12, max_size=12))
+    def same(policies: list[Policy], steps: list[tuple[Any, ...]]) -> None:
+        asyncio.run(_run(redis_url, policies, [*steps[:4], ("pause", 0), *steps[4:]]))
 
     same()
 

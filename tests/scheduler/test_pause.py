@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler import NewAction, Outcome, PolicyError, ScriptError, State, UnknownTierError, pauses, scripts
+from scheduler import (
+    NewAction,
+    Outcome,
+    PolicyError,
+    ScriptError,
+    State,
+    UnknownTierError,
+    overrides,
+    pauses,
+    scripts,
+)
 from scheduler.counts import domain_counts
 from scheduler.holds import rehold
 from scheduler.inspect import state_of
+from scheduler.lines import Aside
 from tests.scheduler.picture import Picture
 from tests.scheduler.world import MINUTE, NOW, TIERS, World, changes, new, some
 
@@ -64,7 +75,7 @@ async def test_an_action_type_is_set_aside_and_the_rest_of_the_line_goes_on(worl
     await world.enqueue(*of_type("a.slow", "s1", "s2"), new("x1"), *of_type("a.slow", "s3"), new("x2"))
     await pause(world, "type:a.slow")
     before = await world.snapshot()
-    claim = await world.claim(slots=3)
+    claim = await world.claim(slots=1)
     assert ([action.action_id for action in claim.actions], claim.more) == (["x1"], True)
     after = changes(before, await world.snapshot())
     assert after["set_aside:a.slow"] == {"@ acme:enterprise s1": 0, "@ acme:enterprise s2": 0}
@@ -75,6 +86,53 @@ async def test_an_action_type_is_set_aside_and_the_rest_of_the_line_goes_on(worl
     assert await state_of(world.engine, world.domain, "s2") is State.HELD
     assert await world.claim_ids() == ["x2"]
     assert "waiting" not in await world.snapshot()
+
+
+async def test_what_is_set_aside_takes_no_slot(world: World) -> None:
+    """Neither of its own tenant nor, where nothing else is left in that line, of the others."""
+    await world.enqueue(*of_type("a.slow", "s1", "s2", "s3"), new("x1"), new("x2"), new("x3"))
+    await world.enqueue(*of_type("a.slow", "t1", "t2", tenant="bo"), *some(1, "cy"), *some(1, "di"))
+    await pause(world, "type:a.slow")
+    claim = await world.claim(slots=3)
+    assert [action.action_id for action in claim.actions] == ["x1", "cy-0", "di-0"]
+    assert claim.more
+    assert await world.claim_ids() == ["x2", "x3"]
+
+
+async def test_a_paused_flood_is_set_aside_in_few_claims_and_starves_nobody(world: World) -> None:
+    slow = [
+        one for n in range(50) for one in of_type("a.slow", *(f"t{n}-{m}" for m in range(30)), tenant=f"t{n}")
+    ]
+    await world.enqueue(*slow, *some(3, "zoe"))
+    await pause(world, "type:a.slow")
+    claims, started = 0, []
+    while (claim := await world.claim(slots=1)).actions or claim.more:
+        claims += 1
+        started += [action.action_id for action in claim.actions]
+        Picture(await world.snapshot()).check_laws()
+    assert started == ["zoe-0", "zoe-1", "zoe-2"]
+    assert claims <= 50 * 30 / Aside.AT_ONCE + len(started)
+
+
+async def test_one_tenants_paused_flood_keeps_nobody_waiting(world: World) -> None:
+    flood = of_type("a.slow", *(f"s{n}" for n in range(200)))
+    await world.enqueue(*flood)
+    await world.enqueue(*some(4, "zoe"))
+    await pause(world, "type:a.slow")
+    assert [(await world.claim_ids(slots=1)) for _ in range(4)] == [[f"zoe-{n}"] for n in range(4)]
+    counts = await domain_counts(world.engine, world.domain)
+    assert counts.set_aside == 4 * Aside.OF_ONE
+
+
+async def test_whose_calendar_is_unknown_waits_for_the_next_claim(world: World) -> None:
+    """Met only in place of what was set aside, when it is too late to ask for the period of its quota."""
+    await world.enqueue(*of_type("a.slow", "s1"), *some(2, "zoe"))
+    await overrides.set_override(world.engine, [world.domain], "zoe", by="ana", limits=["1/month"])
+    await pause(world, "type:a.slow")
+    claim = await world.claim(slots=1)
+    assert (claim.actions, claim.more) == ([], True)
+    assert "held" not in await world.snapshot()
+    assert await world.claim_ids(slots=1) == ["zoe-0"]
 
 
 async def test_resuming_gives_back_in_order_and_before_what_came_later(world: World) -> None:

@@ -72,10 +72,8 @@ end
 -- How many of what waits may start now.
 local function look_at(candidate, now, periods)
   local allowed = candidate.waiting
-  if candidate.paused or candidate.pressed_until > now
-    or (candidate.overridden and not all_known(candidate.limits, periods)) then
-    allowed = 0
-  end
+  candidate.unsaid = candidate.overridden and not candidate.paused and not all_known(candidate.limits, periods)
+  if candidate.paused or candidate.pressed_until > now or candidate.unsaid then allowed = 0 end
   if candidate.packed then
     candidate.states = candidate.packed ~= '' and cmsgpack.unpack(candidate.packed) or {}
     if allowed > 0 then allowed = allowance(candidate.limits, candidate.states, now, periods, allowed) end
@@ -118,7 +116,7 @@ local function peek(tier, now, periods, wanted)
       look_at(fresh, now, periods)
     end
     if fresh.allowed > 0 then return fresh end
-    tier.touched[#tier.touched + 1] = fresh
+    if not fresh.unsaid then tier.touched[#tier.touched + 1] = fresh end -- nobody can say until when it is held
     tier.next = tier.next + 1
   end
 end

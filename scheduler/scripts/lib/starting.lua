@@ -117,8 +117,26 @@ local function drop_rejected(key, rejected)
   if redis.call('XLEN', key) == 0 then redis.call('DEL', key) end
 end
 
--- Read what was planned. `candidate.starts` becomes how many are starts, `candidate.waiting` what is left.
--- Virtual time is the tag of the action that started last.
+-- Read from the line: what was given back first, then what is new. Returns how many turned out to be gone, and
+-- whether the stream has no more.
+local function read_line(tier, candidate, key, wanted, now, periods)
+  local vanished = 0
+  if candidate.returned > 0 then
+    local seen = candidate.seen
+    local popped = read_returned(tier, candidate, key, math.min(wanted, candidate.returned), now, periods)
+    candidate.returned = candidate.returned - popped
+    wanted = wanted - popped
+    vanished = popped - (candidate.seen - seen) -- some may have been deleted meanwhile
+  end
+  if wanted == 0 then return vanished, false end
+  local entries = read_new(key, wanted)
+  for i = 1, #entries do meet(tier, candidate, entries[i][1], entries[i][2], 1, false, now, periods) end
+  return vanished, #entries < wanted
+end
+
+-- Read what was planned, and more in place of what is set aside. `candidate.starts` becomes how many are starts,
+-- `candidate.waiting` what is left. Virtual time is the tag of the action that started last. Returns how many
+-- slots were not used because actions of a paused type were in the way.
 local function start(tier, candidate, now, periods)
   local key = domain_tag .. candidate.stream
   candidate.owned_prefix = token_prefix .. candidate.stream .. ' '
@@ -126,17 +144,17 @@ local function start(tier, candidate, now, periods)
   candidate.charged, candidate.last_charge = 0, candidate.charge
   candidate.seen, candidate.starts, candidate.handed, candidate.aside = 0, 0, 0, 0
   candidate.rejected, candidate.back = {}, {}
-  local wanted, short, vanished = candidate.take, false, 0
-  if candidate.returned > 0 then
-    local popped = read_returned(tier, candidate, key, math.min(wanted, candidate.returned), now, periods)
-    wanted = wanted - popped
-    vanished = popped - candidate.seen -- some may have been deleted meanwhile
-  end
-  if wanted > 0 then
-    local entries = read_new(key, wanted)
-    short = #entries < wanted
-    for i = 1, #entries do meet(tier, candidate, entries[i][1], entries[i][2], 1, false, now, periods) end
-  end
+  local wanted, vanished, replaced, short = candidate.take, 0, 0, false
+  repeat
+    local aside, gone = candidate.aside, nil
+    gone, short = read_line(tier, candidate, key, wanted, now, periods)
+    vanished, wanted, aside = vanished + gone, 0, candidate.aside - aside
+    if aside > 0 then
+      local left = candidate.waiting - vanished - candidate.handed - candidate.aside
+      wanted = instead_of(aside, candidate.aside, (short or candidate.refused) and 0 or left)
+      replaced = replaced + wanted
+    end
+  until wanted == 0
   drop_rejected(key, candidate.rejected)
   if #candidate.back > 0 then return_entries(candidate.stream, candidate.back) end
   if short then -- the stream has no more: somebody else deleted from it
@@ -153,4 +171,5 @@ local function start(tier, candidate, now, periods)
   if candidate.starts > 0 then
     tier.virtual_time = math.max(tier.virtual_time, candidate.tag - candidate.last_charge)
   end
+  return candidate.aside - replaced
 end
