@@ -18,11 +18,15 @@ from redis.exceptions import RedisError
 
 from nooble_tasks import BaseRedisClient, CommonAppSettings, DomainAction, QueueUnavailable, RedisManager
 from nooble_tasks._engine import Policy, inspection
-from tests.faults.workshop import DOMAIN, POLICY, RUNS
+from tests.faults.workshop import DOMAIN, FEW, POLICY, RUNS
 
 PATIENCE_S = 120.0
 _AT_ONCE = 200
 _LOOK_EVERY_S = 0.05
+SLACK_MS = 50
+"""Events tell when the answer to a claim was read, and when an outcome was about to be sent, by the workers'
+clocks: so much may be between that and what the server did."""
+
 AGAIN = ("retry", "snoozed")
 """Outcomes of an attempt after which the action lives on."""
 
@@ -36,7 +40,8 @@ class Ledger:
         self.accepted: list[str] = []
         self.unsure: list[str] = []
         self.outcomes: Counter[tuple[str, str]] = Counter()
-        self.starts: list[tuple[int, str, str]] = []
+        self.attempts: list[inspection.OutcomeEvent] = []
+        self.claimed_ms: dict[str, int] = {}
         self._ended: set[str] = set()
         self._last_event = "0-0"
 
@@ -99,7 +104,9 @@ class Ledger:
         if event.outcome not in AGAIN:
             self._ended.add(event.action_id)
         if event.claimed_ms:
-            self.starts.append((event.claimed_ms, event.tenant_id, event.tier))
+            self.claimed_ms[event.action_id] = event.claimed_ms
+            if event.tier != "open":  # in which nothing is limited
+                self.attempts.append(event)
 
     async def until_ended(self, many: int | None = None) -> None:
         """Wait until so many of the accepted have ended; None: all of them."""
@@ -130,7 +137,7 @@ class Ledger:
         self.check_outcomes(completed_only)
         await self.check_responses()
         await self.check_runs(extra_runs)
-        self.check_limit(40, 1_000)
+        self.check_limits()
         await self.check_nothing_is_left()
 
     def check_outcomes(self, completed_only: bool = True) -> None:
@@ -163,19 +170,34 @@ class Ledger:
         extra = sum(runs.values()) - len(runs)
         assert extra_runs is None or extra <= extra_runs, f"{extra} extra runs, {extra_runs} explained"
 
-    def check_limit(self, most: int, window_ms: int, slack_ms: int = 50) -> None:
-        """No window of a narrow tenant holds more starts than allowed.
+    def check_limits(self) -> None:
+        """No limit was exceeded, as far as accepted outcomes tell: `running.py` also knows of the others."""
+        self._check_rate("narrow", 40, 1_000)
+        self._check_concurrency("few", FEW)
 
-        The events tell when the answer to a claim was read; ``slack_ms`` is for its way.
-        """
+    def _check_rate(self, tier: str, most: int, window_ms: int) -> None:
+        """No window of a tenant holds more starts than allowed."""
         by_tenant: dict[str, list[int]] = {}
-        for at_ms, tenant, tier in self.starts:
-            if tier == "narrow":
-                by_tenant.setdefault(tenant, []).append(at_ms)
+        for each in self.attempts:
+            if each.tier == tier:
+                by_tenant.setdefault(each.tenant_id, []).append(each.claimed_ms)
         for tenant, starts in by_tenant.items():
             starts.sort()
             for first, last in zip(starts, starts[most:], strict=False):
-                assert last - first >= window_ms - slack_ms, f"{tenant}: {most + 1} in {last - first} ms"
+                assert last - first >= window_ms - SLACK_MS, f"{tenant}: {most + 1} in {last - first} ms"
+
+    def _check_concurrency(self, tier: str, most: int) -> None:
+        """From its claim to its accepted outcome a worker owned it: so many of a tenant at any moment."""
+        by_tenant: dict[str, list[tuple[int, int]]] = {}
+        for each in self.attempts:
+            if each.tier == tier and each.at_ms - each.claimed_ms > SLACK_MS:
+                edges = by_tenant.setdefault(each.tenant_id, [])
+                edges += [(each.claimed_ms + SLACK_MS // 2, 1), (each.at_ms - SLACK_MS // 2, -1)]
+        for tenant, edges in by_tenant.items():
+            running = 0
+            for at_ms, step in sorted(edges):
+                running += step
+                assert running <= most, f"{tenant}: {running} ran at once at {at_ms}, {most} allowed"
 
     async def check_nothing_is_left(self) -> None:
         """No stream, no owner, no line: only what expires or is kept by design."""

@@ -9,17 +9,25 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from nooble_tasks import BaseService, CommonAppSettings, DomainAction, RetryPolicy, handles
+from tests.faults import running
 
 DOMAIN = "workshop"
 RUNS = "faults:runs"
 GATE = "faults:gate"
-POLICY = """
+FEW = 3
+"""How many actions of one tenant of tier `few` may run at once."""
+
+POLICY = f"""
 default_tier = "open"
-[tiers.open]
+[tiers.few]
 priority = 1
+max_concurrency = {FEW}
+timeout = 120
+[tiers.open]
+priority = 2
 timeout = 120
 [tiers.narrow]
-priority = 2
+priority = 3
 limits = ["40/second"]
 timeout = 120
 """
@@ -39,6 +47,19 @@ class Workshop(BaseService):
         if data.get("takes_s"):
             await asyncio.sleep(data["takes_s"])
         return {"number": data["number"]}
+
+    @handles("workshop.watched")
+    async def watched(self, data: dict[str, Any], action: DomainAction) -> dict[str, Any]:
+        """As `work`, and say when it begins and ends (see `running.py`)."""
+        await self._note(action)
+        await running.started(
+            self.direct_redis_conn, action.action_id, f"{action.tenant_id}:{action.tenant_tier}"
+        )
+        try:
+            await asyncio.sleep(data.get("takes_s", 0))
+            return {"number": data["number"]}
+        finally:
+            await running.ended(self.direct_redis_conn, action.action_id)
 
     @handles("workshop.wait")
     async def wait(self, data: dict[str, Any], action: DomainAction) -> dict[str, Any]:
