@@ -58,7 +58,6 @@ if TYPE_CHECKING:
         known,
         maintenance,
         matching,
-        moving,
         overrides,
         pauses,
         roster,
@@ -112,7 +111,6 @@ else:
     globals().update({name: getattr(_scheduler, name) for name in _scheduler.__all__})
     inspection, maintenance, scripts = _part("inspect"), _part("maintenance"), _part("scripts")
     overrides, pauses, known = _part("overrides"), _part("pauses"), _part("known")
-    moving = _part("moving")
     Operation, Pause = pauses.Operation, pauses.Pause
     read_extended, nearest = _part("engine").read_extended, _part("errors").nearest
     INHERITED = _part("admission").INHERITED
@@ -226,7 +224,6 @@ __all__ = [
     "known",
     "maintenance",
     "matching",
-    "moving",
     "nearest",
     "overrides",
     "pauses",

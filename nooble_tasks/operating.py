@@ -19,7 +19,6 @@ from ._engine import (
     UnknownTierError,
     inspection,
     known,
-    moving,
     overrides,
     pauses,
     usage,
@@ -146,7 +145,7 @@ class Operator:
         """Put a tenant on a tier together with what waits of it, in order; how many actions were moved.
 
         What runs finishes where it is. `on_progress` gets how many are moved, of how many, a few times a
-        second. When it is interrupted, the same call finishes it.
+        second. Should this process be interrupted, workers end the move by themselves.
         """
         check_id("tier", tier)
         async with self._asking():
@@ -154,7 +153,7 @@ class Operator:
             where = await self._served(domains)
             total = await known.waiting_elsewhere(self._engine, where, tenant_id, tier)
             moving_it = asyncio.create_task(
-                moving.move(self._engine, tenant_id, tier, by=by, why=why, domains=domains)
+                self._bus.registry.move(tenant_id, tier, by=by, why=why, domains=domains)
             )
             try:
                 while on_progress and not (await asyncio.wait((moving_it,), timeout=_PROGRESS_EVERY_S))[0]:

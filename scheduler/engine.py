@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from . import scripts, shared_tenants
+from . import moving, scripts, shared_tenants
 from .admission import enqueue_args, periods_arg, read_enqueued, settings_json
 from .calendar import period_at
 from .clock import Clock
@@ -221,6 +221,13 @@ class Engine:
         ``lease_until_ms`` (None: whenever it ends). Without: one whose lease has ended.
         """
         return await reclaim(self, domain, most, worker_id, "" if lease_until_ms is None else lease_until_ms)
+
+    async def move(
+        self, domain: str, tenant_id: str, tier: str, *, by: str, why: str = "", most: int = MAX_ITEMS
+    ) -> int:
+        """Put a tenant on a tier, with what waits of it, in its order; how many actions that were."""
+        [mover] = await moving.begin(self, [domain], tenant_id, tier, by=by, why=why, most=most)
+        return await mover.run()
 
     def _policy(self, domain: str) -> CompiledPolicy:
         compiled = self._compiled.get(domain)

@@ -1,4 +1,5 @@
-"""What any worker does in turn for everybody: promote what is due, reclaim what a dead worker held, prune."""
+"""What any worker does in turn for everybody: promote what is due, reclaim what a dead worker held, prune, go
+on with moves whose driver died."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from .clock import ServerClock
 from .dead_letters import PAGE, DeadLetters
 from .engine import MAX_ITEMS, Engine
 from .errors import SchedulerError
+from .moving import Continuing
 from .policy_store import PolicyStore
 from .vigil import Vigil
 
@@ -25,6 +27,7 @@ _INSIST_S = 0.5
 _CALIBRATE_EVERY_S = 60.0
 _PRUNE_EVERY_S = 60.0
 _FOLLOW_EVERY_S = 30.0
+_MOVE_EVERY_S = 30.0
 
 
 async def end_task(task: asyncio.Task[Any]) -> None:
@@ -130,6 +133,8 @@ class Maintenance(Loop):
         self._follow_at_s = 0.0
         self._letters = DeadLetters(engine)
         self._prune_at_s = steady_s() + _PRUNE_EVERY_S * random.random()
+        self._moves = [Continuing(engine, domain) for domain in domains]
+        self._move_at_s = steady_s() + _MOVE_EVERY_S * random.random()
 
     async def tick(self) -> float:
         """One round over all domains."""
@@ -145,7 +150,19 @@ class Maintenance(Loop):
             if vigil.look_again_in_s is not None:
                 delay_s = min(delay_s, max(vigil.look_again_in_s, 0.01))
         await self._prune()
+        if await self._go_on_moving():
+            delay_s = 0.0
         return delay_s
+
+    async def _go_on_moving(self) -> bool:
+        """A tenant whose mover died would stay paused: any worker goes on with it, some steps per round.
+        Whether more are to be done at once."""
+        if self._steady_s() < self._move_at_s:
+            return False
+        left = [await each.round() for each in self._moves]
+        if not any(left):
+            self._move_at_s = self._steady_s() + _MOVE_EVERY_S * random.uniform(0.8, 1.2)
+        return any(left)
 
     async def _prune(self) -> None:
         """Dead letters that are too old or too many go, a bounded number at a time."""

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import scripts
-from .engine import Engine
 from .errors import PolicyError, ScriptError, nearest
 from .limit_rules import Rates, compile_limits
 from .limits import Limit, Strategy
 from .model import Override
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 RULES = ("weight", "limits", "max_concurrency")
 """What an override can set besides the pause."""
@@ -99,7 +101,7 @@ async def pause_tenant(
     """Nothing of the tenant starts until it is resumed; what runs goes on."""
 
     def change(old: Override, said: Said) -> Override:
-        return old._replace(paused=True, paused_by=said.by, paused_at_ms=said.at_ms, paused_why=said.why)
+        return _paused(old, said)
 
     await _change_in(engine, domains, tenant_id, change, f"pause tenant:{tenant_id}", by, why)
 
@@ -114,6 +116,25 @@ async def resume_tenant(
 
     did = f"resume tenant:{tenant_id}"
     await _change_in(engine, domains, tenant_id, change, did, by, why, resumed=True)
+
+
+async def pause_for(engine: Engine, domain: str, tenant_id: str, said: Said, move_id: str) -> None:
+    """The same as a part of a move that is under way, unless the tenant is paused already."""
+
+    def change(old: Override, _: Said) -> Override | None:
+        return None if old.paused else _paused(old, said)
+
+    args = [0, said.by, said.why, f"pause tenant:{tenant_id}", move_id]
+    await _change(engine, domain, tenant_id, change, args)
+
+
+async def end_own_pause(engine: Engine, domain: str, tenant_id: str, said: Said, *, why: str) -> None:
+    """End a pause that ``pause_for`` set; what anybody else has paused stays."""
+
+    def change(old: Override, _: Said) -> Override | None:
+        return old._replace(paused=False) if old.paused and _paused(old, said) == old else None
+
+    await _change(engine, domain, tenant_id, change, [0, said.by, why, f"resume tenant:{tenant_id}", ""])
 
 
 async def get_override(engine: Engine, domain: str, tenant_id: str) -> Override | None:
@@ -181,6 +202,10 @@ def _checked(engine: Engine, tenant_id: str, **given: Any) -> dict[str, Any]:
     return {"weight": rules.weight, "limits": compiled, "max_concurrency": rules.max_concurrency}
 
 
+def _paused(old: Override, said: Said) -> Override:
+    return old._replace(paused=True, paused_by=said.by, paused_at_ms=said.at_ms, paused_why=said.why)
+
+
 def _shown(value: Any) -> str:
     return ",".join(limit.name for limit in value) if isinstance(value, tuple) else str(value)
 
@@ -198,23 +223,25 @@ async def _change_in(
 ) -> None:
     require_author(by)
     for domain in domains:
-        await _change(engine, domain, tenant_id, change, [int(resumed), by, why, did])
+        await _change(engine, domain, tenant_id, change, [int(resumed), by, why, did, ""])
 
 
 async def _change(
     engine: Engine,
     domain: str,
     tenant_id: str,
-    change: Callable[[Override, Said], Override],
+    change: Callable[[Override, Said], Override | None],
     said: list[Any],
 ) -> None:
-    """Read, change, write if nobody else wrote meanwhile."""
-    now_ms, (_, by, why, _) = engine.clock.now_ms(), said
+    """Read, change, write if nobody else wrote meanwhile. Nothing is written where the change is None."""
+    now_ms, (_, by, why, *_) = engine.clock.now_ms(), said
     for _ in range(_TRIES):
         known = await engine.redis.hget(engine.keys.of("overrides", domain), tenant_id) or b""
         old = read_override(known) if known else Override()
-        new = write_override(change(old, Said(by, now_ms, why)))
-        args = [now_ms, tenant_id, known, new, *said]
+        changed = change(old, Said(by, now_ms, why))
+        if changed is None:
+            return
+        args = [now_ms, tenant_id, known, write_override(changed), *said]
         if await scripts.run(engine.redis, scripts.load("override"), engine.keys.root(domain), args):
             return
     raise ScriptError("override", f"others keep changing tenant {tenant_id!r}; try again")

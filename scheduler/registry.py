@@ -4,7 +4,7 @@ A registration holds for all domains, those to come included, unless it names so
 gives it and why, and is kept in the ``operations`` stream of every domain it changes. It is in force at the
 next enqueue.
 
-Registering a tenant for another tier leaves what waits where it is: :mod:`scheduler.moving` takes it along.
+Registering a tenant for another tier leaves what waits where it is; moving it takes that along.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from . import scripts
+from . import moving, scripts
 from .admission import Registration
 from .engine import MAX_ITEMS, Engine
 from .errors import RegistryError, UnknownTierError, nearest
@@ -57,6 +57,39 @@ class Registry:
                     self._tenants_key, mapping={tenant_id: tier for tenant_id, tier, _ in some}
                 )
         await self._tell(items, "register", by, why, domains)
+
+    async def move(
+        self,
+        tenant_id: str,
+        tier: str,
+        *,
+        by: str,
+        why: str = "",
+        domains: Sequence[str] = (),
+        most: int = MAX_ITEMS,
+    ) -> int:
+        """Put a tenant on a tier, its backlog included; how many actions were moved, ``most`` per step.
+
+        The move is written down in every domain before it begins: should this process die, workers end it.
+        Raises :class:`UnknownTierError` and :class:`RegistryError` before anything is written.
+        """
+        check_command(tenant_id, by)
+        known = await self.tiers()
+        if tier not in known:
+            raise UnknownTierError(tier, known)
+        where = await self.domains(domains)
+        for domain in where:
+            await moving.refuse_other(self._engine, domain, tenant_id, tier)
+        before = await self._engine.redis.hget(self._tenants_key, tenant_id)
+        if not domains:
+            await self._engine.redis.hset(self._tenants_key, tenant_id, tier)
+        try:
+            movers = await moving.begin(self._engine, where, tenant_id, tier, by=by, why=why, most=most)
+        except RegistryError:  # somebody else was faster, with another tier
+            if not domains and before is not None:
+                await self._engine.redis.hset(self._tenants_key, tenant_id, before)
+            raise
+        return sum([await mover.run() for mover in movers])
 
     async def unregister(
         self, tenant_id: str, *, by: str, why: str = "", domains: Sequence[str] = ()

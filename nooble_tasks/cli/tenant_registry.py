@@ -65,8 +65,8 @@ def move(
 ) -> int:
     """Put a tenant on a tier together with what waits of it, in its order. What runs finishes where it is.
 
-    A large backlog moves in steps, the tenant paused meanwhile; the same command again finishes a move that
-    was interrupted.
+    A large backlog moves in steps, the tenant paused meanwhile. A move that is interrupted is ended by any
+    worker.
 
     nooble tenant move acme professional --why "contract 17"
     """

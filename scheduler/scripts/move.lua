@@ -2,21 +2,51 @@
 -- bounded number per call. The call that finds nothing left registers the tenant for its new tier in the same
 -- step, so that whatever is enqueued later comes behind. What runs finishes where it is.
 --
--- @keys registry actions usage usage_due scheduled delayed_count moving operations
--- @argv now_ms:int tenant:str from_tier:str to_tier:str most:int cursor:str last:int by:str why:str
---       cursor: '0', then what the reply says; last: 1 where this is the last tier to be emptied
+-- @keys registry actions usage usage_due scheduled delayed_count moving overrides operations
+-- @argv now_ms:int tenant:str stage:str record:str from_tier:str most:int cursor:str
+--       stage: 'begin' writes `record` (see `Moving` in scheduler/moving.py); the others do nothing without a record
+--       whose id is `record`: 'step' moves, 'last' too, out of the last tier to be emptied, 'end' forgets the record
+--       cursor: '0', then what the reply says
 -- @include aside
 -- @include delayed
 -- @include bury
 -- @include operations
 -- @include wake
--- REPLY: {moved, cursor, left}; left 0: nothing is left to be moved. Or {'busy', tier}: it is on its way there;
+-- REPLY: begin: {'begun', the record, or the one there of the same move} or {'busy', the record of another move};
+--        end: 1; else {moved by now, cursor, left}; left 0: nothing is left to be moved. Or {'gone'}: no such move;
 --        or {'key', name}: no stream stands there
 
+local function read_record(text)
+  local id, arrived, moved, tier, source, said = string.match(text or '', '^(%S+) (%d) (%d+) (%S+) (%S+)\n(.*)$')
+  return {id = id, arrived = arrived, moved = tonumber(moved), tier = tier, source = source, said = said}
+end
+
+local function write_record(known)
+  redis.call('HSET', moving_key, tenant, string.format('%s %s %d %s %s\n%s',
+    known.id, known.arrived, known.moved, known.tier, known.source, known.said))
+end
+
+local there = redis.call('HGET', moving_key, tenant)
+local known = read_record(there)
+if stage == 'begin' then
+  local wanted = read_record(record)
+  if not there then
+    redis.call('HSET', moving_key, tenant, record)
+    return {'begun', record}
+  end
+  local same = known.tier == wanted.tier and known.source == wanted.source
+  return {same and 'begun' or 'busy', there}
+end
+if known.id ~= record then return {'gone'} end
+if stage == 'end' then
+  redis.call('HDEL', moving_key, tenant)
+  return 1
+end
+if known.arrived == '1' then return {known.moved, '0', 0} end
+
+local to_tier = known.tier
 local from, to = tenant .. ':' .. from_tier, tenant .. ':' .. to_tier
 local from_key, to_key = domain_tag .. from, domain_tag .. to
-local on_its_way = redis.call('HGET', moving_key, tenant)
-if on_its_way and on_its_way ~= to_tier then return {'busy', on_its_way} end
 
 local moved, gone, budget = 0, {}, most
 local left_line, places = 0, {}
@@ -193,14 +223,26 @@ end
 if not fits then return {'key', to_key} end
 carry_usage()
 
-local done = fits and room and budget > 0 and next_cursor == '0' and not redis.call('HGET', delayed_count_key, from)
-if not done then
-  redis.call('HSET', moving_key, tenant, to_tier)
-elseif last == 1 then
-  local record = redis.call('HGET', registry_key, tenant) or ''
-  redis.call('HSET', registry_key, tenant, to_tier .. (string.match(record, ' drain$') or ''))
+-- Whoever was registered for the tier that was emptied, or for any other when all were, is on the new one.
+local function register_for_new_tier()
+  local text = redis.call('HGET', registry_key, tenant) or ''
+  local own, drain = string.match(text, '^(%S*)(.*)$')
+  if known.source ~= '*' and own ~= known.source then return end
+  redis.call('HSET', registry_key, tenant, to_tier .. drain)
+end
+
+local done = room and budget > 0 and next_cursor == '0' and not redis.call('HGET', delayed_count_key, from)
+known.moved = known.moved + moved
+if done and stage == 'last' then
+  register_for_new_tier()
+  local said = cjson.decode(known.said)
+  note_operation(now_ms, said.by, said.why, 'move ' .. tenant .. ' ' .. to_tier)
+  known.arrived = '1'
+end
+if known.arrived == '1' and redis.call('HEXISTS', overrides_key, tenant) == 0 then -- no pause is left to be ended
   redis.call('HDEL', moving_key, tenant)
-  note_operation(now_ms, by, why, 'move ' .. tenant .. ' ' .. to_tier)
+elseif known.arrived == '1' or moved > 0 then
+  write_record(known)
 end
 if moved > 0 then wake_one() end
-return {moved, next_cursor, done and 0 or 1}
+return {known.moved, next_cursor, done and 0 or 1}

@@ -1,13 +1,19 @@
 -- override: what operators set for one tenant, its pause included. Its holds end: the next claims look at it again.
 --
--- @keys overrides policy held backpressure operations
--- @argv now_ms:int tenant:str known:str override:str resumed:int by:str why:str did:str
+-- @keys overrides policy held backpressure moving operations
+-- @argv now_ms:int tenant:str known:str override:str resumed:int by:str why:str did:str of_move:str
 --       known: what stood there when the caller looked, override: what is to stand there, '' for nothing;
---       resumed: 1 ends what handlers said for this tenant, too
+--       resumed: 1 ends what handlers said for this tenant, too; of_move: the id of the move without which nothing is
+--       written, for it is over; '' for none
 -- @include waiting
 -- @include operations
 -- @include wake
--- REPLY: 1 (done) or 0 (somebody else was faster: look again)
+-- REPLY: 1 (done, or the move is over) or 0 (somebody else was faster: look again)
+
+if of_move ~= '' then
+  local on_its_way = of_move .. ' 0 '
+  if string.sub(redis.call('HGET', moving_key, tenant) or '', 1, #on_its_way) ~= on_its_way then return 1 end
+end
 
 if (redis.call('HGET', overrides_key, tenant) or '') ~= known then return 0 end
 redis.call('HDEL', overrides_key, tenant) -- allowed when the server is out of memory, then the rest is too

@@ -12,13 +12,11 @@ from scheduler import (
     Outcome,
     Registration,
     Registry,
-    RegistryError,
     ScriptError,
     UnknownTierError,
     pauses,
     scripts,
 )
-from scheduler.moving import move
 from scheduler.overrides import get_override, pause_tenant, set_override
 from tests.scheduler.picture import Picture
 from tests.scheduler.world import MINUTE, NOW, World, new, some
@@ -47,7 +45,7 @@ async def check(world: World) -> None:
 
 
 async def go(world: World, tier: str = "gold", most: int = 500) -> int:
-    moved = await move(world.engine, "acme", tier, by="ana", why="bought it", most=most)
+    moved = await Registry(world.engine).move("acme", tier, by="ana", why="bought it", most=most)
     await check(world)
     return moved
 
@@ -110,7 +108,7 @@ async def test_a_foreign_key_in_the_way(world: World) -> None:
     await world.enqueue(*some(2, tier="free"))
     await world.redis.set(world.stream(tier="gold"), "mine")
     with pytest.raises(ScriptError, match="is not a stream; DEL or RENAME"):
-        await move(world.engine, "acme", "gold", by="ana")
+        await Registry(world.engine).move("acme", "gold", by="ana")
     await world.redis.delete(world.stream(tier="gold"))
     assert await go(world) == 2
 
@@ -144,18 +142,6 @@ async def test_moving_back_and_forth_earns_nothing(world: World) -> None:
     assert len((await world.claim(slots=15)).actions) == 10
 
 
-async def test_an_interrupted_move_is_finished_by_the_next_call(world: World) -> None:
-    await world.enqueue(*some(9, tier="free"))
-    args = [NOW, "acme", "free", "gold", 4, "0", 1, "ana", ""]
-    root = world.keys.root(world.domain)
-    assert await scripts.run(world.redis, scripts.load("move"), root, args) == [4, b"0", 1]
-    await check(world)
-    with pytest.raises(RegistryError, match="on its way to tier 'gold'"):
-        await go(world, "free")
-    assert await go(world) == 5
-    assert await world.claim_ids() == [f"acme-{n}" for n in range(9)]
-
-
 async def test_a_pause_by_an_operator_stays(world: World) -> None:
     await world.enqueue(*some(9, tier="free"))
     await pause_tenant(world.engine, [world.domain], "acme", by="bo", why="bill")
@@ -168,7 +154,7 @@ async def test_a_pause_by_an_operator_stays(world: World) -> None:
 async def test_unknown_tier_changes_nothing(world: World) -> None:
     before = await world.snapshot()
     with pytest.raises(UnknownTierError, match="did you mean 'gold'"):
-        await move(world.engine, "acme", "golf", by="ana")
+        await Registry(world.engine).move("acme", "golf", by="ana")
     assert await world.snapshot() == before
 
 
@@ -198,11 +184,13 @@ async def test_under_traffic_nothing_is_lost_and_the_order_stays(world: World) -
             await world.worker("w1")
             await asyncio.sleep(0)
 
+    registry = Registry(world.engine)
+
     async def movers() -> None:
         tiers = ["gold", "free"] * 3
         while not enqueued.is_set() or tiers:
             tier = tiers.pop() if tiers else "gold"
-            await asyncio.gather(*(move(world.engine, "acme", tier, by=by, most=7) for by in ("ana", "bo")))
+            await asyncio.gather(*(registry.move("acme", tier, by=by, most=7) for by in ("ana", "bo")))
 
     async with asyncio.timeout(60):
         await asyncio.gather(enqueue(), work(), movers())

@@ -13,8 +13,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from scheduler import Claimed, Outcome
-from scheduler.moving import move
+from scheduler import Claimed, Outcome, Registry
 from tests.scheduler.picture import Picture
 from tests.scheduler.world import MINUTE, World, new
 
@@ -87,7 +86,7 @@ class History:
         self.world.clock.advance(ms)
 
     async def move(self, tenant: str, tier: str, most: int) -> None:
-        await move(self.world.engine, tenant, tier, by="me", most=most)
+        await Registry(self.world.engine).move(tenant, tier, by="me", most=most)
         other = self.world.key("waiting")
         left = {"high": "low", "low": "high"}[tier]
         assert not await self.world.redis.hexists(other, f"{tenant}:{left}")
