@@ -26,9 +26,9 @@ class Line:
     ``claimable``: a claim may find something. ``wakes``: how often something said so. ``claims``: claims
     under way. ``turns``: turns under way. ``unsure``: the answer to a claim got lost, so this worker may own
     what it does not know. ``plenty``: the last one left something behind. ``ended``: outcomes to hand in.
-    ``interrupted``: attempts stopped from outside, to be released. ``nudge`` is called when there is
-    something to do. ``anteroom`` keeps what its handler has no room for yet; ``made_room`` is called when
-    there may be some.
+    ``interrupted``: attempts stopped from outside, to be released; ``begun``: the ids of those that were
+    started here. ``nudge`` is called when there is something to do. ``anteroom`` keeps what its handler has
+    no room for yet; ``made_room`` is called when there may be some.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Line:
         self.plenty = False
         self.ended: list[Finish] = []
         self.interrupted: list[Claimed] = []
+        self.begun: set[str] = set()
         self._nudge = nudge
         self._anteroom = anteroom if anteroom is not None and anteroom.needed else None
         self.made_room: Callable[[], None] = self.refill
@@ -118,6 +119,10 @@ class Line:
         interrupted, self.interrupted = self.interrupted, []
         return interrupted
 
+    def _stopped(self, claimed: Claimed) -> None:
+        self.interrupted.append(claimed)
+        self.begun.add(claimed.action_id)
+
     def claim_in(self, seconds: float) -> None:
         """Claim again after so long, unless something happens before."""
         self.forget_timer()
@@ -171,7 +176,7 @@ class Line:
                 "the handler of %s swallows every cancellation; action %s is given back while it runs on",
                 *(claimed.action_type, action_id),
             )
-            self.interrupted.append(claimed)
+            self._stopped(claimed)
             self.given_up.append(task)
         self._tasks.clear()
         self._claimed.clear()
@@ -187,6 +192,7 @@ class Line:
         self.give_back_waiting()
         self.ended.clear()
         self.interrupted.clear()
+        self.begun.clear()
         self.unsure = False
         self.claimable = True
 
@@ -237,5 +243,5 @@ class Line:
         elif overdue:
             self.ended.append(self.executor.timed_out(claimed, limit_s))
         else:
-            self.interrupted.append(claimed)
+            self._stopped(claimed)
         self._nudge()

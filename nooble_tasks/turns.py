@@ -111,7 +111,7 @@ class Turns:
                 if line.ended:
                     await self._engine.finish(line.domain, worker_id, line.take_ended())
                 if line.interrupted:
-                    await self._engine.release(line.domain, worker_id, line.take_interrupted())
+                    await self._engine.release(line.domain, worker_id, line.take_interrupted(), line.begun)
                 await self._engine.retire(line.domain, worker_id)
             except _ERRORS as error:
                 self._logger.warning("leaving %s: %s; the lease will end by itself", line.domain, error)
@@ -164,13 +164,14 @@ class Turns:
         """Release what was stopped or did not start: others run it, and no attempt is spent."""
         interrupted, worker_id = line.take_interrupted(), self._worker_id()
         try:
-            await self._engine.release(line.domain, worker_id, interrupted)
+            await self._engine.release(line.domain, worker_id, interrupted, line.begun)
         except _ERRORS as error:
             if worker_id == self._worker_id():
                 line.interrupted[:0] = interrupted
             await self._back_off(error)
             return
         self._failures = 0
+        line.begun.difference_update(claimed.action_id for claimed in interrupted)
 
     async def _take_stock(self, line: Line) -> None:
         """Give back what a claim took whose answer got lost: nobody here knows of it and would run it."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .calendar import period_at
-from .limits import Limit, allowance, spend, worthless_at
+from .limits import Limit, allowance, spend, unspend, worthless_at
 from .lines import Binding, Said, Usage
 from .tiers import CompiledNamed
 
@@ -31,6 +31,17 @@ def charge(limits: Iterable[Limit], usage: Usage, now_ms: int, starts: int) -> N
         usage.keep_until(worthless_at(limit, state, period))
 
 
+def give_back(limits: Sequence[Limit], usage: Usage, at_ms: int) -> bool:
+    """Count a start at ``at_ms`` no more, it never began; whether ``limits`` remember anything."""
+    known = usage.forget_at_ms > 0 and len(limits) > 0
+    for limit in limits:
+        state = usage.states.pop(limit.key, None)
+        left = None if state is None else unspend(limit, state, at_ms)
+        if left is not None:
+            usage.states[limit.key] = left
+    return known
+
+
 class NamedLimits:
     """Limits that action types share, those of an upstream service; asked when an action has been read."""
 
@@ -53,6 +64,14 @@ class NamedLimits:
         for each in asked:
             charge([each.limit], self.usage[each.name], now_ms, 1)
         return None
+
+    def give_back(self, action_type: str, at_ms: int) -> set[str]:
+        """Count a start of this type no more; why tenants are held that may start again."""
+        return {
+            f"limit {each.name}"
+            for each in self.named.values()
+            if action_type in each.action_types and give_back([each.limit], self.usage[each.name], at_ms)
+        }
 
     def _bound(self, named: CompiledNamed, now_ms: int) -> Binding:
         why = f"limit {named.name}"

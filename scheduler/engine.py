@@ -6,7 +6,7 @@ does bounded work; larger batches are sent as several calls in one round trip.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, TypeVar
 
 from . import moving, scripts, shared_tenants
@@ -179,11 +179,16 @@ class Engine:
         now_ms = self.clock.now_ms()
         return [now_ms, worker_id, now_ms + self.lease_ms, int(register)]
 
-    async def release(self, domain: str, worker_id: str, claimed: Sequence[Claimed]) -> int:
-        """Give back actions that were not run, without spending an attempt; how many were still ours."""
+    async def release(
+        self, domain: str, worker_id: str, claimed: Sequence[Claimed], begun: Container[str] = ()
+    ) -> int:
+        """Give back actions that did not run to an end; how many were still ours. No attempt is spent.
+
+        Limits and fair order count the starts of those whose ids are in ``begun``; of the others nothing.
+        """
         calls = []
         for batch in _batches(claimed, MAX_ITEMS):
-            items = [part for action in batch for part in (action.action_id, action.token)]
+            items = [part for a in batch for part in (a.action_id, a.token, int(a.action_id in begun))]
             args = [self.clock.now_ms(), worker_id, *items]
             calls.append((scripts.load("release"), self.keys.root(domain), args))
         return sum(await self._run(calls))

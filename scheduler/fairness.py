@@ -57,7 +57,7 @@ from __future__ import annotations
 import math
 from typing import TypeVar
 
-from .binding import NamedLimits, binding, charge
+from .binding import NamedLimits, binding, charge, give_back
 from .limits import Limit
 from .lines import Action, Aside, Binding, Line, Said, Usage
 from .tiers import CompiledTier
@@ -229,6 +229,7 @@ class Tier:
             for action in actions:
                 action.charge = self.charge_of(line, action.action_type) if action in starting else 0
                 action.weight = self.weight_of(line) if self.by_run_time else 0.0
+                action.started_ms = now_ms if action in starting else 0
                 line.tag += action.charge
             if starting:
                 self.virtual_time = max(self.virtual_time, line.tag - starting[-1].charge)
@@ -288,6 +289,12 @@ class Tier:
         charge(limits, line.usage, now_ms, starts)
         if limits and line.usage.estimates:
             line.usage.keep_until(now_ms + ESTIMATES_KEPT_MS)
+
+    def give_back(self, line: Line, at_ms: int) -> bool:
+        """A start at that time never began: no limit counts it. May the tenant be held no more?"""
+        give_back(self.policy.tier_limits, self.usage, at_ms)
+        known = give_back(self.limits_of(line), line.usage, at_ms)
+        return known and line.held_why not in ("paused", "backpressure")
 
     def _stays(self, line: Line, now_ms: int) -> bool:
         """Does the tenant stay in the index? If not it is drained, or held and knows until when."""

@@ -136,6 +136,34 @@ def spend(limit: Limit, state: Any, now_ms: int, starts: int, period: Period | N
             return (start_ms, count + starts)
 
 
+def unspend(limit: Limit, state: Any, at_ms: int) -> Any:
+    """The state without one start that was counted at ``at_ms`` and never began; None when nothing is left.
+
+    It is given back only where that cannot let more through than the limit allows: a moving window forgets
+    exactly that start, the others count one less where the window in which it was counted still says
+    something. A start counted by a clock that was behind stays counted.
+    """
+    match limit.strategy:
+        case Strategy.MOVING_WINDOW:
+            first = bisect_left(state, at_ms)
+            if first < len(state) and state[first] == at_ms:
+                state = state[:first] + state[first + 1 :]
+            return state or None
+        case Strategy.FIXED_WINDOW:
+            end_ms, count = state
+            count -= end_ms - limit.window_ms <= at_ms < end_ms
+            return (end_ms, count) if count > 0 else None
+        case Strategy.SLIDING_WINDOW_COUNTER:
+            index, previous, current = state
+            past = index - at_ms // limit.window_ms
+            previous, current = max(previous - (past == 1), 0), max(current - (past == 0), 0)
+            return (index, previous, current) if previous + current else None
+        case Strategy.CALENDAR:
+            start_ms, count = state
+            count -= at_ms >= start_ms
+            return (start_ms, count) if count > 0 else None
+
+
 def worthless_at(limit: Limit, state: Any, period: Period | None = None) -> int:
     """When ``state`` no longer says anything (ms): it can be forgotten then."""
     match limit.strategy:

@@ -22,8 +22,9 @@ class Binding(NamedTuple):
 class Action:
     """An action as the decision sees it. ``entry`` is its place in its stream, ``attempt`` what was spent.
 
-    ``charge`` and ``weight`` are of its last start; the weight is 0 in a tier fair by count. ``aside``: it
-    left its line because its type is paused.
+    ``charge``, ``weight`` and ``started_ms`` are of its last start; the weight is 0 in a tier fair by count,
+    the time is 0 where it was handed over past its deadline. ``aside``: it left its line because its type
+    is paused.
     """
 
     action_id: str
@@ -39,6 +40,7 @@ class Action:
     worker: str = ""
     charge: int = 0
     weight: float = 0.0
+    started_ms: int = 0
     aside: bool = False
     deaths: int = 0
 

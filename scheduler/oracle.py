@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .binding import NamedLimits, binding, charge
+from .binding import NamedLimits, binding, charge, give_back
 from .fairness import Tier, charge_for
 from .lines import Action, Line, Said, Usage
 from .model import NewAction, Outcome, State
@@ -171,8 +171,8 @@ class Oracle:
         self._end_concurrency_hold(action)
         return True
 
-    def release(self, worker_id: str, action_id: str) -> bool:
-        """Give back one action that was not run; no attempt is spent."""
+    def release(self, worker_id: str, action_id: str, *, begun: bool = False) -> bool:
+        """Give back one action; no attempt is spent, and no start unless it had ``begun``."""
         worker = self.workers.get(worker_id)
         action = worker.owned.pop(action_id, None) if worker else None
         if not worker or not action:
@@ -180,12 +180,25 @@ class Oracle:
         worker.cancelling.discard(action_id)
         line, tier = self._line(action), self.tiers[action.tier]
         line.running -= 1
-        if action.weight:
+        unstarted = action.started_ms and not begun
+        if unstarted:
             tier.correct(line, -action.charge)
         action.attempt -= 1
         self.give_back(action)
         self._end_concurrency_hold(action)
+        if unstarted:
+            self._unspend(action)
         return True
+
+    def _unspend(self, action: Action) -> None:
+        """No limit counts its start any more; whom that lets start is held no more."""
+        line, at_ms = self._line(action), action.started_ms
+        own = self.tiers[action.tier].give_back(line, at_ms)
+        give_back(self.domain_limits, self.domain_usage, at_ms)
+        reasons = self.named.give_back(action.action_type, at_ms)
+        for tier, held in self.held():
+            if held.held_why in reasons or (held is line and own):
+                tier.enter(held)
 
     def cancel(self, action_id: str) -> str:
         """``cancelled``, ``running`` (its worker is told) or ``unknown``."""

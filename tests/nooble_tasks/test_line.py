@@ -110,6 +110,7 @@ async def test_interrupted_is_given_back(line: Probe) -> None:
     await asyncio.sleep(0)
     await line.interrupt()
     assert (line.interrupted, line.ended, line.running) == ([claimed()], [], 0)
+    assert line.begun == {claimed().action_id}  # a start is a start
     assert line.knows("a")
 
 

@@ -53,7 +53,7 @@ class FakeEngine:
     async def hgetall(self, key: str) -> dict[bytes, bytes]:
         return dict(self.owned)
 
-    async def release(self, domain: str, worker: str, actions: list[Claimed]) -> int:
+    async def release(self, domain: str, worker: str, actions: list[Claimed], begun: Any = ()) -> int:
         self.released += [each.action_id for each in actions]
         return len(actions)
 

@@ -56,7 +56,7 @@ VERBS: list[tuple[int, st.SearchStrategy[Any]]] = [
             st.sampled_from([("", 0)] * 6 + PRESSED),
         ),
     ),
-    (2, st.tuples(st.just("release"), st.lists(NUMBER, min_size=1, max_size=2))),
+    (2, st.tuples(st.just("release"), st.lists(NUMBER, min_size=1, max_size=2), st.booleans())),
     (1, st.tuples(st.just("late_finish"), NUMBER)),
     (2, st.tuples(st.just("cancel"), NUMBER)),
     (1, st.tuples(st.just("extend"), WORKERS, st.booleans())),

@@ -15,7 +15,7 @@ async def test_takes_with_ownership(world: World) -> None:
     claim = await world.claim(slots=1)
     assert changes(before, await world.snapshot()) == {
         "fairness": {"token": "1", "vt:enterprise": "500000", "credit:enterprise": "0"},
-        "owned:w1": {"x1": "1 acme:enterprise @ 1 1000000"},
+        "owned:w1": {"x1": f"1 acme:enterprise @ 1 {NOW + 5} 1000000"},
         "ready:enterprise": {"acme": 1_000_000},
         "stream acme:enterprise": {"entries": ["x1", "x2"], "running": {"x1": 1}},
         "waiting": {"acme:enterprise": "1"},
@@ -47,7 +47,7 @@ async def test_the_last_one_drains_the_tenant(world: World) -> None:
     assert not claim.more
     assert changes(before, await world.snapshot()) == {
         "fairness": {"token": "1", "vt:enterprise": "1000000", "credit:enterprise": "0"},
-        "owned:w1": {"x1": "1 acme:enterprise @ 1 1000000"},
+        "owned:w1": {"x1": f"1 acme:enterprise @ 1 {NOW} 1000000"},
         "ready:enterprise": None,
         "stream acme:enterprise": {"entries": ["x1"], "running": {"x1": 1}},
         "waiting": None,

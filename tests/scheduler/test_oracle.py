@@ -146,10 +146,11 @@ class History:
             assert said == [self.oracle.finish(worker, action.action_id, outcome, due_ms, run_time_us, scope)]
             self._forget(worker, action)
 
-    async def release(self, numbers: list[int]) -> None:
+    async def release(self, numbers: list[int], has_begun: bool) -> None:
         for worker, action in self._some_owned(numbers):
-            given = await self.world.engine.release(self.world.domain, worker, [action])
-            assert given == self.oracle.release(worker, action.action_id)
+            begun = {action.action_id} if has_begun else set[str]()
+            given = await self.world.engine.release(self.world.domain, worker, [action], begun)
+            assert given == self.oracle.release(worker, action.action_id, begun=has_begun)
             self._forget(worker, action)
 
     async def late_finish(self, number: int) -> None:

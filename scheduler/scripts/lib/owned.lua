@@ -2,14 +2,20 @@
 -- @include waiting
 
 -- The fence: what `claim` wrote about an action for the worker that owns it.
--- token stream entry attempt charge, and in a tier fair by run time: weight action_type
+-- token stream entry attempt started_ms charge, and in a tier fair by run time: weight action_type; started_ms and
+-- charge are 0 for what was past its deadline when it was claimed: that is no start
 local function parse_owned(record)
   return string.match(record, '^(%d+) (%S+) (%S+) (%d+)')
 end
 
+-- when it started, what it was charged
+local function parse_start(record)
+  return string.match(record, '^%d+ %S+ %S+ %d+ (%d+) (%S+)')
+end
+
 -- charge, weight and action type of an action of a tier fair by run time; nil for any other
 local function parse_charge(record)
-  return string.match(record, '^%d+ %S+ %S+ %d+ (%S+) (%S+) (%S+)$')
+  return string.match(record, '^%d+ %S+ %S+ %d+ %d+ (%S+) (%S+) (%S+)$')
 end
 
 -- Tenants held because all their slots were taken may start again: something of theirs has ended.

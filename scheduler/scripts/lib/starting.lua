@@ -13,14 +13,14 @@ local token_prefix -- set by the caller
 local function hand_over(tier, candidate, entry, head, id, deadline_ms, data, attempt, now)
   local at = #owned
   local is_start = deadline_ms == '0' or tonumber(deadline_ms) > now
-  local suffix = candidate.owned_suffix
+  local suffix = is_start and candidate.owned_suffix or ' 0 0'
   if tier.by_run_time then
     local action_type = rest_of_head(head)
     local charge = is_start
       and charge_for(estimate(candidate.states['~'] or {}, tier.estimates, action_type), candidate.weight) or 0
     if is_start then candidate.last_charge = charge end
     candidate.charged = candidate.charged + charge
-    suffix = ' ' .. charge .. ' ' .. candidate.weight .. ' ' .. action_type
+    suffix = ' ' .. (is_start and now or 0) .. ' ' .. charge .. ' ' .. candidate.weight .. ' ' .. action_type
   end
   owned[at + 1] = id
   owned[at + 2] = candidate.owned_prefix .. entry .. ' ' .. attempt .. suffix
@@ -140,7 +140,7 @@ end
 local function start(tier, candidate, now, periods)
   local key = domain_tag .. candidate.stream
   candidate.owned_prefix = token_prefix .. candidate.stream .. ' '
-  candidate.owned_suffix = ' ' .. candidate.charge
+  candidate.owned_suffix = ' ' .. now .. ' ' .. candidate.charge
   candidate.charged, candidate.last_charge = 0, candidate.charge
   candidate.seen, candidate.starts, candidate.handed, candidate.aside = 0, 0, 0, 0
   candidate.rejected, candidate.back = {}, {}
