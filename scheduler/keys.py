@@ -68,7 +68,7 @@ CATALOGUE: tuple[KeySpec, ...] = (
     KeySpec("done", "done:<period>", "hash", "one to two duplicate windows", "action id → outcome, so that a late duplicate is known"),
     KeySpec("workers", "workers", "zset", "while the worker lives", "worker id → lease end (ms)"),
     KeySpec("worker_info", "worker_info", "hash", "while the worker lives", "worker id → what it says about itself, as JSON"),
-    KeySpec("owned", "owned:<worker>", "hash", "while the worker lives", "action id → claim token, stream, entry, attempt: the fence of `finish`"),
+    KeySpec("owned", "owned:<worker>", "hash", "while the worker lives", "action id → claim token, stream, entry, attempt, when it started, what that was charged: the fence of `finish`"),
     KeySpec("cancelling", "cancelling:<worker>", "set", "until the action finishes", "owned actions whose cancellation was asked for"),
     KeySpec("cancel_asked", "cancel_asked", "set", "until the action ends", "actions whose cancellation was asked for while they ran: whoever claims one again does not run it"),
     KeySpec("sleepers", "sleepers", "zset", "while a worker waits", "worker id → since when (ms) it waits for work"),
