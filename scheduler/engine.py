@@ -13,7 +13,7 @@ from . import moving, scripts, shared_tenants
 from .admission import enqueue_args, periods_arg, read_enqueued, settings_json
 from .calendar import period_at
 from .clock import Clock
-from .finish_extra import extra_of
+from .finish_extra import finish_args
 from .holds import settle
 from .keys import Keys
 from .model import (
@@ -269,7 +269,7 @@ class Engine:
         for batch in _sized_batches(finishes, lambda finish: len(finish.response or b"")):
             args: list[Any] = list(fixed)
             for finish in batch:
-                args += _finish_args(finish, now_ms, worker_id)
+                args += finish_args(finish, now_ms, worker_id)
             calls.append((scripts.load("finish"), self.keys.root(domain), args))
         return calls
 
@@ -313,23 +313,6 @@ def read_claim(reply: list[Any], now_ms: int) -> Claim:
 def read_extended(reply: list[Any]) -> Extended:
     """The reply of the ``extend`` script as a value."""
     return Extended(reply[0] == 1, [action_id.decode() for action_id in reply[1:]])
-
-
-def _finish_args(finish: Finish, now_ms: int, worker_id: str) -> tuple[Any, ...]:
-    action = finish.action
-    queue_ms = max(action.claimed_ms - action.enqueued_ms, 0)
-    return (
-        action.action_id,
-        action.token,
-        finish.outcome.value,
-        finish.due_ms,
-        action.reply_to or "-",
-        action.unique_key or "-",
-        finish.response or b"",
-        f"outcome {now_ms} {action.action_id} {action.action_type} {action.tenant_id}:{action.tier} "
-        f"{finish.outcome.value} {queue_ms} {finish.run_time_us} {action.attempt} {action.claimed_ms}",
-        extra_of(finish, now_ms, worker_id),
-    )
 
 
 def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

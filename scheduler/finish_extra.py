@@ -1,4 +1,4 @@
-"""What a finish says besides its outcome, as ``finish.lua`` reads it."""
+"""What a finish says, as ``finish.lua`` reads it."""
 
 from __future__ import annotations
 
@@ -37,3 +37,21 @@ def scope_of(action: Claimed, pressed: str) -> str:
             return DOMAIN_SCOPE
         case name:
             return f"@{name}"
+
+
+def finish_args(finish: Finish, now_ms: int, worker_id: str) -> tuple[Any, ...]:
+    """One item of the script's arguments."""
+    action = finish.action
+    queue_ms = max(action.claimed_ms - action.enqueued_ms, 0)
+    return (
+        action.action_id,
+        action.token,
+        finish.outcome.value,
+        finish.due_ms,
+        action.reply_to or "-",
+        action.unique_key or "-",
+        finish.response or b"",
+        f"outcome {now_ms} {action.action_id} {action.action_type} {action.tenant_id}:{action.tier} "
+        f"{finish.outcome.value} {queue_ms} {finish.run_time_us} {action.attempt} {action.claimed_ms}",
+        extra_of(finish, now_ms, worker_id),
+    )
