@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from .limits import Period
@@ -27,6 +29,15 @@ def period_at(name: str, now_ms: int) -> Period:
         cached = _compute(name, now_ms)
         _CACHE[name] = cached
     return cached
+
+
+def period_args(periods: Sequence[str], now_ms: int) -> list[Any]:
+    """Arguments of a script that asks limits: the calendar periods that contain ``now_ms``."""
+    args: list[Any] = []
+    for name in periods:
+        period = period_at(name, now_ms)
+        args += (name, period.start_ms, period.end_ms)
+    return args
 
 
 _CACHE: dict[str, Period] = {}  # the last period of each kind; there are few kinds

@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 from .engine import Engine
+from .overrides import paused_tenants
+from .stops import Stops
+from .stops import look as look_for_stops
 
 PAGE = 1_000
 """Tenants per command: what a look costs the server at a time does not grow with their number."""
@@ -15,9 +18,9 @@ PAGE = 1_000
 class TierCounts(NamedTuple):
     """How one tier of a domain stands. Actions, except ``tenants_*``.
 
-    ``ready`` could start now, ``held`` wait for a limit, ``scheduled`` for their time (all tiers of the
-    domain counted together are in :class:`DomainCounts`), ``running`` are owned by a worker. The totals count
-    from the beginning.
+    ``ready`` could start now, ``held`` wait for a limit or a resume, their own or their tier's or domain's,
+    ``scheduled`` for their time (all tiers of the domain counted together are in :class:`DomainCounts`),
+    ``running`` are owned by a worker. The totals count from the beginning.
     """
 
     tier: str
@@ -37,7 +40,8 @@ class TierCounts(NamedTuple):
 
 class DomainCounts(NamedTuple):
     """How a domain stands. ``scheduled``: delayed and retrying actions; ``sleepers``: idle workers.
-    ``set_aside``: actions of paused types; they are in no tier's counts.
+    ``set_aside``: actions of paused types; they are in no tier's counts. ``stops``: what is in the way of
+    more than one tenant.
     """
 
     domain: str
@@ -46,6 +50,7 @@ class DomainCounts(NamedTuple):
     workers: int
     sleepers: int
     set_aside: int = 0
+    stops: Stops = Stops(None, {}, {})
 
 
 class Waiting(NamedTuple):
@@ -72,17 +77,19 @@ async def domain_counts(engine: Engine, domain: str) -> DomainCounts:
     running: dict[str, int] = {}
     for (_, tier), count in (await running_by_line(engine, domain)).items():
         running[tier] = running.get(tier, 0) + count
+    stops, resting = await look_for_stops(engine, domain), await paused_tenants(engine, domain)
     sums = {tier: [0, 0, 0, 0] for tier in tiers}
     async for page in waiting_pages(engine, domain):
         for line in page:
             of_tier = sums.get(line.tier)
             if of_tier is not None:
-                held = line.held_until is not None
+                bound = line.held_until is not None or line.tenant_id in resting
+                held = bound or stops.of(line.tier) is not None
                 of_tier[held] += line.actions
                 of_tier[2 + held] += 1
     rows = [_tier_counts(tier, sums[tier], counters, running.get(tier, 0)) for tier in tiers]
     set_aside = await _set_aside(engine, domain, paused)
-    return DomainCounts(domain, rows, scheduled, len(workers), sleepers, set_aside)
+    return DomainCounts(domain, rows, scheduled, len(workers), sleepers, set_aside, stops)
 
 
 async def _set_aside(engine: Engine, domain: str, paused: list[bytes]) -> int:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, NamedTuple
 
+from . import stops
 from .counts import DomainCounts, TierCounts, domain_counts
 from .engine import Engine
-from .model import State
+from .model import Scope, State
+from .overrides import read_override
+from .stops import read_scope
 
 _EVENTS_LOOKED_AT = 200
 
@@ -35,6 +38,18 @@ class HoldEvent(NamedTuple):
     tier: str
     until_ms: int | None
     limit: str
+
+
+class BackpressureEvent(NamedTuple):
+    """A handler said not now to more than its tenant: to a domain, a tier or a named limit."""
+
+    at_ms: int
+    scope: Scope
+    name: str
+    until_ms: int
+
+
+Event = OutcomeEvent | HoldEvent | BackpressureEvent
 
 
 async def domains(engine: Engine) -> list[str]:
@@ -69,25 +84,30 @@ async def state_of(engine: Engine, domain: str, action_id: str) -> State:
     pipeline = engine.redis.pipeline(transaction=False)
     stream = place.split(b" ")[0]
     pipeline.zscore(keys.of("held", domain), stream)
-    pipeline.hmget(keys.of("pauses", domain), "domain", b"tier:" + stream.split(b":")[1])
+    tenant_id, tier = stream.decode().split(":")
+    pipeline.zscore(keys.of("backpressure", domain), stream)
+    pipeline.hget(keys.of("overrides", domain), tenant_id)
     for worker in workers:
         pipeline.hexists(keys.of("owned", domain, worker.decode()), action_id)
-    held, paused, *owned = await pipeline.execute()
+    held, pressed_until, rules, *owned = await pipeline.execute()
     if any(owned):
         return State.RUNNING
-    return State.READY if held is None and paused == [None, None] else State.HELD
+    pressed = pressed_until is not None and pressed_until > now_ms
+    if held is not None or pressed or (rules is not None and read_override(rules).paused):
+        return State.HELD
+    return State.HELD if (await stops.look(engine, domain)).of(tier) else State.READY
 
 
 async def recent_events(
     engine: Engine, domain: str, after: str = "-", count: int = _EVENTS_LOOKED_AT
-) -> tuple[list[OutcomeEvent | HoldEvent], str]:
+) -> tuple[list[Event], str]:
     """Events since an entry id of the event stream (``-``: the latest ``count`` calls), and the last id."""
     key = engine.keys.of("events", domain)
     if after == "-":
         entries = list(reversed(await engine.redis.xrevrange(key, count=count)))
     else:
         entries = await engine.redis.xrange(key, min=f"({after}", count=count)
-    events: deque[OutcomeEvent | HoldEvent] = deque()
+    events: deque[Event] = deque()
     for _, fields in entries:
         for line in fields[b"lines"].decode().split("\n"):
             event = parse_event(line)
@@ -97,7 +117,7 @@ async def recent_events(
     return list(events), last
 
 
-def parse_event(line: str) -> OutcomeEvent | HoldEvent | None:
+def parse_event(line: str) -> Event | None:
     """One line of an event entry; None for a kind this version does not know."""
     parts: list[Any] = line.split(" ")
     if parts[0] == "outcome" and len(parts) in (9, 10):
@@ -105,6 +125,8 @@ def parse_event(line: str) -> OutcomeEvent | HoldEvent | None:
         return OutcomeEvent(
             int(parts[1]), parts[2], parts[3], tenant_id, tier, parts[5], *map(int, parts[6:])
         )
+    if parts[0] == "backpressure" and len(parts) == 4:
+        return BackpressureEvent(int(parts[1]), *read_scope(parts[2]), int(parts[3]))
     if parts[0] == "hold" and len(parts) >= 5:
         tenant_id, tier = parts[2].split(":")
         until = None if parts[3] == "inf" else int(float(parts[3]))
@@ -113,7 +135,9 @@ def parse_event(line: str) -> OutcomeEvent | HoldEvent | None:
 
 
 __all__ = [
+    "BackpressureEvent",
     "DomainCounts",
+    "Event",
     "HoldEvent",
     "OutcomeEvent",
     "TierCounts",

@@ -33,6 +33,14 @@ class Outcome(StrEnum):
     DEAD = "dead"
 
 
+class Scope(StrEnum):
+    """Who all is meant by a stop that is wider than a tenant."""
+
+    DOMAIN = "domain"
+    TIER = "tier"
+    LIMIT = "limit"
+
+
 class NewAction(NamedTuple):
     """An action to enqueue.
 

@@ -149,6 +149,11 @@ async def list_overrides(engine: Engine, domain: str) -> dict[str, Override]:
     return {tenant.decode(): read_override(text) for tenant, text in sorted(texts.items())}
 
 
+async def paused_tenants(engine: Engine, domain: str) -> set[str]:
+    """Tenants that operators have paused."""
+    return {tenant for tenant, each in (await list_overrides(engine, domain)).items() if each.paused}
+
+
 def read_override(text: bytes | str) -> Override:
     """An override as it is stored."""
     fields = json.loads(text)

@@ -31,7 +31,7 @@ from .keys import BY_NAME, lua_key
 _DIRECTIVE = re.compile(r"^-- @(keys|argv|include|wraps) (.*)$", re.MULTILINE)
 
 VERBS = ("enqueue", "claim", "extend", "finish", "release", "cancel", "promote", "reclaim")
-LOOKS = ("matching", "why", "place", "outcomes", "limits", "heads", "letters", "weigh")
+LOOKS = ("matching", "why", "place", "outcomes", "limits", "stops", "heads", "letters", "weigh")
 """Scripts that write nothing: consistent looks at one moment, apart from the hot path."""
 
 ON_LETTERS = ("redrive", "discard", "prune")

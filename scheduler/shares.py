@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from .counts import TierCounts, domain_counts
 from .engine import Engine
 from .inspect import OutcomeEvent, recent_events
-from .pauses import list_pauses
+from .stops import PAUSED, Stop
 
 _EVENTS_LOOKED_AT = 500
 _WINDOW_MS = 60_000
@@ -23,6 +23,7 @@ class TierStanding(NamedTuple):
     there were none). ``weight`` and ``limits`` hold for each of its tenants, so does ``max_concurrency`` (0:
     none), ``tier_limits`` for all together. ``queue_ms_*``: how long first attempts among them had waited,
     None when there were none. ``paused``: whether the tier or its whole domain is, by whom and why, in words.
+    ``held_why``: what else keeps all of it from starting, such as a tier limit, in words, and until when.
     """
 
     domain: str
@@ -43,6 +44,9 @@ class TierStanding(NamedTuple):
     queue_ms_p50: int | None
     queue_ms_p99: int | None
     paused: str = ""
+    held_why: str = ""
+    held_until_ms: int | None = None
+    at_ms: int = 0
 
 
 async def tier_standings(engine: Engine, domain: str) -> list[TierStanding]:
@@ -51,25 +55,32 @@ async def tier_standings(engine: Engine, domain: str) -> list[TierStanding]:
     if text is None:
         return []
     policy: dict[str, Any] = json.loads(text)
-    counts = {each.tier: each for each in (await domain_counts(engine, domain)).tiers}
-    paused = {
-        pause.what: f"by {pause.by}" + (f": {pause.why}" if pause.why else "")
-        for pause in await list_pauses(engine, domain)
-    }
+    found = await domain_counts(engine, domain)
+    counts = {each.tier: each for each in found.tiers}
     events, _ = await recent_events(engine, domain, count=_EVENTS_LOOKED_AT)
-    after_ms = engine.clock.now_ms() - _WINDOW_MS
+    now_ms = engine.clock.now_ms()
+    after_ms = now_ms - _WINDOW_MS
     started = [
         event
         for event in events
         if isinstance(event, OutcomeEvent) and event.claimed_ms and event.at_ms > after_ms
     ]
     return [
-        _standing(domain, rank, tier, counts[tier["name"]], started)._replace(
-            paused=paused.get("domain") or paused.get(f"tier:{tier['name']}", "")
+        _stopped(
+            _standing(domain, rank, tier, counts[tier["name"]], started)._replace(at_ms=now_ms),
+            found.stops.of(tier["name"]),
         )
         for rank, tier in enumerate(policy["tiers"], start=1)
         if tier["name"] in counts
     ]
+
+
+def _stopped(standing: TierStanding, stop: Stop | None) -> TierStanding:
+    if stop is None:
+        return standing
+    if stop.why == PAUSED:
+        return standing._replace(paused=stop.text.removeprefix("paused "))
+    return standing._replace(held_why=stop.text, held_until_ms=stop.until_ms)
 
 
 def _standing(

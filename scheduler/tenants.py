@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from enum import StrEnum
 from typing import NamedTuple
 
 from . import scripts
+from .aside import NOTHING, AsideLine, aside_lines
 from .counts import Waiting, running_by_line, waiting_pages
 from .engine import Engine
 from .inspect import OutcomeEvent, recent_events
+from .overrides import paused_tenants
+from .stops import PAUSED, Stops
+from .stops import look as look_for_stops
 
 _STARTS_WINDOW_MS = 60_000
 _EVENTS_LOOKED_AT = 1_000
@@ -33,10 +37,12 @@ class SortBy(StrEnum):
 class TenantRow(NamedTuple):
     """One tenant in one tier at the time of the look.
 
-    ``waiting`` could start if nothing bound them; ``held`` says that a limit does, ``held_why`` which one,
-    ``held_until_ms`` until when (None: until one of its actions ends). ``oldest_ms``: since when its next
-    action is ready, 0 when nothing waits. ``started``: attempts that began and ended within the last minute,
-    as far as the event stream remembers.
+    ``waiting`` could start if nothing bound them; ``held`` says that something does, ``held_why`` what: a
+    limit or a pause, of its own, its tier or its domain; ``held_until_ms`` until when (None: until one of
+    its actions ends, or it is resumed). ``set_aside`` more are of paused types, ``set_aside_types``; a tenant
+    with nothing else is held, too. ``oldest_ms``: since when its next action is ready, or the oldest that is
+    aside; 0 when nothing waits. ``started``: attempts that began and ended within the last minute, as far as
+    the event stream remembers.
     """
 
     tenant_id: str
@@ -48,6 +54,8 @@ class TenantRow(NamedTuple):
     held: bool = False
     held_until_ms: int | None = None
     held_why: str = ""
+    set_aside: int = 0
+    set_aside_types: tuple[str, ...] = ()
 
 
 class Tenants(NamedTuple):
@@ -77,13 +85,12 @@ async def tenants(
 ) -> Tenants:
     """The ``top`` tenants of a domain by ``sort``, most first; at most ``most`` lines are compared."""
     now_ms = engine.clock.now_ms()
-    running = await running_by_line(engine, domain)
-    started = await _started(engine, domain, now_ms)
-    first = _First(top, sort, running, started)
+    seen = await _see(engine, domain, now_ms)
+    first = _First(top, sort, seen)
     total = looked_at = 0
 
     def wanted(line: Waiting) -> bool:
-        return (tier is None or line.tier == tier) and (line.held_until is not None or not held_only)
+        return (tier is None or line.tier == tier) and (not held_only or _is_held(line, seen))
 
     async for page in waiting_pages(engine, domain):
         chosen = [line for line in page if wanted(line)]
@@ -92,40 +99,63 @@ async def tenants(
             heads = await _heads(engine, domain, chosen) if sort is SortBy.OLDEST else {}
             first.offer(chosen, heads)
             looked_at += len(chosen)
-    if not held_only:  # those with nothing in line that run or have run
-        idle = [
-            Waiting(name, of_tier, 0, None)
-            for name, of_tier in {*running, *started}
-            if (tier is None or of_tier == tier) and not first.saw((name, of_tier))
-        ]
-        waits = await _which_wait(engine, domain, idle)
-        first.offer([line for line in idle if (line.tenant_id, line.tier) not in waits], {})
-        total, looked_at = total + len(idle) - len(waits), looked_at + len(idle) - len(waits)
-    rows = await _rows(engine, domain, first)
-    return Tenants(domain, now_ms, rows, total, looked_at)
+    # Those with nothing in line, of which something is aside, runs or has run.
+    named = seen.aside if held_only else {*seen.running, *seen.started, *seen.aside}
+    idle = [Waiting(*line, 0, None) for line in named if not first.saw(line)]
+    idle = [line for line in idle if tier is None or line.tier == tier]
+    waits = await _which_wait(engine, domain, idle)
+    first.offer([line for line in idle if (line.tenant_id, line.tier) not in waits], {})
+    total, looked_at = total + len(idle) - len(waits), looked_at + len(idle) - len(waits)
+    return Tenants(domain, now_ms, await _rows(engine, domain, first, seen), total, looked_at)
+
+
+class _Seen(NamedTuple):
+    """What is known of lines besides what waits in them."""
+
+    running: Mapping[Line, int]
+    started: Mapping[Line, int]
+    aside: Mapping[Line, AsideLine]
+    paused: Set[str]
+    stops: Stops
+
+
+async def _see(engine: Engine, domain: str, now_ms: int) -> _Seen:
+    return _Seen(
+        await running_by_line(engine, domain),
+        await _started(engine, domain, now_ms),
+        await aside_lines(engine, domain),
+        await paused_tenants(engine, domain),
+        await look_for_stops(engine, domain),
+    )
+
+
+def _is_held(line: Waiting, seen: _Seen) -> bool:
+    """Does something bind all that waits of it? A pause does, whether a claim has met it yet or not."""
+    return bool(line.held_until is not None or line.tenant_id in seen.paused or seen.stops.of(line.tier))
 
 
 class _First:
     """Keeps the first ``top`` of all lines that are offered."""
 
-    def __init__(
-        self, top: int, sort: SortBy, running: Mapping[Line, int], started: Mapping[Line, int]
-    ) -> None:
-        self.running, self.started = running, started
-        self._top = top
+    def __init__(self, top: int, sort: SortBy, seen: _Seen) -> None:
+        self._top, self._aside = top, seen.aside
         self._rank: dict[Line, tuple[float, Waiting]] = {}
         self._of: Callable[[Waiting, float], float] = {
-            SortBy.WAITING: lambda line, _: line.actions,
-            SortBy.RUNNING: lambda line, _: running.get((line.tenant_id, line.tier), 0),
-            SortBy.STARTED: lambda line, _: started.get((line.tenant_id, line.tier), 0),
+            SortBy.WAITING: lambda line, _: line.actions + self._aside_of(line).actions,
+            SortBy.RUNNING: lambda line, _: seen.running.get((line.tenant_id, line.tier), 0),
+            SortBy.STARTED: lambda line, _: seen.started.get((line.tenant_id, line.tier), 0),
             SortBy.OLDEST: lambda _, since: -since if since else -math.inf,
         }[sort]
+
+    def _aside_of(self, line: Waiting) -> AsideLine:
+        return self._aside.get((line.tenant_id, line.tier), NOTHING)
 
     def offer(self, lines: Sequence[Waiting], heads: Mapping[Line, int]) -> None:
         """Compare more lines with the first ones so far."""
         for line in lines:
             key = (line.tenant_id, line.tier)
-            self._rank[key] = (self._of(line, heads.get(key, 0)), line)
+            since_ms = heads.get(key, 0) or self._aside_of(line).since_ms
+            self._rank[key] = (self._of(line, since_ms), line)
         best = heapq.nsmallest(self._top, self._rank.items(), key=lambda item: (-item[1][0], item[0]))
         self._rank = dict(best)
 
@@ -168,24 +198,36 @@ async def _heads(engine: Engine, domain: str, lines: Sequence[Waiting]) -> dict[
     return heads
 
 
-async def _rows(engine: Engine, domain: str, first: _First) -> list[TenantRow]:
+async def _rows(engine: Engine, domain: str, first: _First, seen: _Seen) -> list[TenantRow]:
     lines = first.lines()
     heads = await _heads(engine, domain, lines)
     names = [f"{line.tenant_id}:{line.tier}" for line in lines]
     reasons = await engine.redis.hmget(engine.keys.of("held_why", domain), names) if names else []
     rows = []
     for line, why in zip(lines, reasons, strict=True):
-        key, until = (line.tenant_id, line.tier), line.held_until
-        rows.append(
-            TenantRow(
-                *key,
-                line.actions,
-                first.running.get(key, 0),
-                first.started.get(key, 0),
-                heads[key],
-                until is not None,
-                None if until is None or math.isinf(until) else int(until),
-                why.decode() if why and until is not None else "",
-            )
+        key = (line.tenant_id, line.tier)
+        aside = seen.aside.get(key, NOTHING)
+        row = TenantRow(
+            *key,
+            line.actions,
+            seen.running.get(key, 0),
+            seen.started.get(key, 0),
+            heads[key] or aside.since_ms,
+            set_aside=aside.actions,
+            set_aside_types=aside.types,
         )
+        rows.append(_with_hold(row, line, why.decode() if why else "", seen))
     return rows
+
+
+def _with_hold(row: TenantRow, line: Waiting, why: str, seen: _Seen) -> TenantRow:
+    """What binds all of it."""
+    stop = seen.stops.of(line.tier)
+    if line.actions and line.tenant_id in seen.paused:
+        return row._replace(held=True, held_why=PAUSED)
+    if line.held_until is not None:
+        until_ms = None if math.isinf(line.held_until) else int(line.held_until)
+        return row._replace(held=True, held_until_ms=until_ms, held_why=why)
+    if line.actions and stop is not None:
+        return row._replace(held=True, held_until_ms=stop.until_ms, held_why=stop.brief)
+    return row._replace(held=bool(row.set_aside and not line.actions))

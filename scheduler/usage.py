@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from . import scripts
-from .calendar import period_at
+from .aside import aside_lines
+from .calendar import period_args
 from .engine import Engine
 from .errors import UnknownTierError
 from .limits import Limit
+from .stops import look as look_for_stops
 
 
 class LimitStatus(NamedTuple):
@@ -46,7 +48,8 @@ class TenantLimits(NamedTuple):
     them. ``held``: the tenant waits for a limit, ``held_why`` names it, ``held_until_ms`` says when that
     frees (None: when one of its actions ends, or when it is resumed). ``own_rules``: operators have set some
     of them for this tenant, in place of its tier's. ``backlog`` of ``max_backlog`` actions are in line, those
-    due later included; counted only where the tier has such a limit (0: it has none).
+    due later included; counted only where the tier has such a limit (0: it has none). ``set_aside`` more have
+    left the line because their types are paused, ``set_aside_types``.
     """
 
     domain: str
@@ -63,6 +66,8 @@ class TenantLimits(NamedTuple):
     own_rules: bool = False
     backlog: int = 0
     max_backlog: int = 0
+    set_aside: int = 0
+    set_aside_types: tuple[str, ...] = ()
 
     @property
     def free_slots(self) -> int:
@@ -73,7 +78,7 @@ class TenantLimits(NamedTuple):
     def in_use(self) -> bool:
         """Whether the tenant has used, runs or waits for anything here."""
         used = any(limit.used for limit in self.limits if limit.scope == "tenant")
-        return used or self.held or bool(self.running or self.waiting)
+        return used or bool(self.running or self.waiting or self.set_aside)
 
 
 async def tenant_limits(engine: Engine, domain: str, tenant_id: str, tier: str) -> TenantLimits:
@@ -94,7 +99,7 @@ async def tenant_limits(engine: Engine, domain: str, tenant_id: str, tier: str) 
             case b"periods":
                 periods = [name.decode() for name in reply[1:]]
             case _:
-                return await _with_backlog(engine, _read(reply, domain, tenant_id, tier, now_ms))
+                return await _with_more(engine, _read(reply, domain, tenant_id, tier, now_ms))
 
 
 async def limits_in_use(engine: Engine, domain: str, tenant_id: str) -> list[TenantLimits]:
@@ -117,15 +122,6 @@ async def check_tier(engine: Engine, domain: str, tier: str) -> None:
         raise UnknownTierError(tier, names)
 
 
-def period_args(periods: Sequence[str], now_ms: int) -> list[Any]:
-    """Arguments of a script that asks limits: the calendar periods that contain ``now_ms``."""
-    args: list[Any] = []
-    for name in periods:
-        period = period_at(name, now_ms)
-        args += (name, period.start_ms, period.end_ms)
-    return args
-
-
 def _read(reply: list[Any], domain: str, tenant_id: str, tier: str, now_ms: int) -> TenantLimits:
     _, own, concurrency, running, waiting, held_until, held_why, *rows = reply
     limits = [LimitStatus(*(_plain(part) for part in row)) for row in rows]
@@ -144,6 +140,18 @@ def _read(reply: list[Any], domain: str, tenant_id: str, tier: str, now_ms: int)
         held_why.decode(),
         own == 1,
     )
+
+
+async def _with_more(engine: Engine, status: TenantLimits) -> TenantLimits:
+    """What the script does not look at: what was set aside, what stops the whole tier, the backlog."""
+    line = (status.tenant_id, status.tier)
+    aside = (await aside_lines(engine, status.domain, line)).get(line)
+    if aside is not None:
+        status = status._replace(set_aside=aside.actions, set_aside_types=aside.types)
+    stop = (await look_for_stops(engine, status.domain)).of(status.tier)
+    if stop is not None and status.waiting and not status.held:
+        status = status._replace(held=True, held_until_ms=stop.until_ms, held_why=stop.brief)
+    return await _with_backlog(engine, status)
 
 
 async def _with_backlog(engine: Engine, status: TenantLimits) -> TenantLimits:

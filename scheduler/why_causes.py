@@ -44,7 +44,8 @@ def _state(facts: Facts) -> State:
         return State.RUNNING
     if facts.due_ms:
         return State.SCHEDULED
-    return State.HELD if facts.held or facts.paused else State.READY
+    used_up = any(each.scope in _SHARED and not each.remaining for each in facts.limits)
+    return State.HELD if facts.held or facts.paused or facts.pressed or used_up else State.READY
 
 
 def _ended(

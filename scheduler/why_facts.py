@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 from . import scripts
 from .attempts import AttemptError, read_attempts
+from .calendar import period_args
 from .dead_letters import DeadLetters, LetterFilter
 from .engine import Engine
 from .inspect import OutcomeEvent, parse_event
 from .overrides import read_override
-from .usage import LimitStatus, period_args
+from .usage import LimitStatus
 
 _COUNTED_AT_ONCE = 1_000
 _COUNTED_AT_MOST = 100_000

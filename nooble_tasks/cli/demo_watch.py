@@ -94,9 +94,11 @@ class Watch:
         every = [self.balance(domain) for domain in self.domains]
         return all(b["enqueued"] == sum(b.values()) - b["enqueued"] for b in every)
 
-    def _take(self, domain: str, event: inspection.OutcomeEvent | inspection.HoldEvent) -> None:
+    def _take(self, domain: str, event: inspection.Event) -> None:
         if isinstance(event, inspection.HoldEvent):
             self.holds[domain, event.tenant_id] = event
+            return
+        if not isinstance(event, inspection.OutcomeEvent):
             return
         if event.claimed_ms:
             self.starts[domain, event.tier, event.tenant_id].append(event.claimed_ms)

@@ -103,13 +103,17 @@ def show_limits(found: Sequence[TenantLimits]) -> None:
     for each in found:
         if each.held:
             out().print("\n" + _held(each))
+        if each.set_aside:
+            types = ", ".join(each.set_aside_types)
+            of_them = f"{each.set_aside:,} of {each.tenant_id}'s actions in {each.domain}, tier {each.tier},"
+            out().print(f"\n{of_them} are set aside: {types} paused (nooble operations tells by whom).")
 
 
 def _held(each: TenantLimits) -> str:
     from .figures import duration, moment
 
     where = f"{each.tenant_id} is held in {each.domain}, tier {each.tier}: {each.held_why}"
-    if each.held_why == "paused":
+    if each.held_why.startswith("paused"):
         return f"{where}, until it is resumed."
     if each.held_until_ms is None:
         return f"{where}, until one of its {each.running:,} running actions ends."

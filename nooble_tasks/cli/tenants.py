@@ -42,7 +42,8 @@ def tenants(
     """Show the tenants with the most waiting, running or started, and what holds them.
 
     waits: how long the next action of the line has been ready. started: attempts that began and ended
-    within the last minute. held: the limit that binds, and when it frees.
+    within the last minute. held: the limit that binds, and when it frees; of the tenant itself, else of its
+    (tier) or (domain). set aside: actions of a paused type, besides those waiting.
 
     nooble tenants
 
@@ -102,13 +103,16 @@ def _figures(row: TenantRow, at_ms: int) -> list[str]:
 
 
 def _held(row: TenantRow, at_ms: int) -> str:
-    from .figures import duration
+    """What binds the line, then what left it because its type is paused."""
+    from .figures import count, duration
 
-    if not row.held:
-        return ""
-    if row.held_until_ms is None:
-        return row.held_why
-    return f"{row.held_why}, {duration(max(row.held_until_ms - at_ms, 0))}"
+    told = [row.held_why] if row.held_why else []
+    if told and row.held_until_ms is not None:
+        told = [f"{row.held_why}, {duration(max(row.held_until_ms - at_ms, 0))}"]
+    if row.set_aside:
+        types = ", ".join(row.set_aside_types[:2]) + (" …" if len(row.set_aside_types) > 2 else "")
+        told.append(f"{count(row.set_aside)} set aside: {types} paused")
+    return "; ".join(told)
 
 
 def _to_dict(found: Tenants) -> dict[str, object]:

@@ -85,9 +85,21 @@ def _show(found: Sequence[TierStanding]) -> None:
             *([", ".join(limits) or "none"] if wide() else []),
         )
     out().print(made)
-    for at, each in enumerate(tier for tier in found if tier.paused):
-        text = f"paused now in {each.domain}: {each.tier}, {each.paused}"
-        out().print(text if at else f"\n{text}", style="yellow")
+    for at, each in enumerate(tier for tier in found if tier.paused or tier.held_why):
+        out().print("\n" * (not at) + _stopped(each), style="yellow")
+
+
+def _stopped(each: TierStanding) -> str:
+    from .figures import duration, moment
+
+    if each.paused:
+        return f"paused now in {each.domain}: {each.tier}, {each.paused}"
+    text = f"held now in {each.domain}: {each.tier}, {each.held_why}"
+    if each.held_until_ms is None:
+        return text
+    return (
+        f"{text}, until {moment(each.held_until_ms)}, in {duration(max(each.held_until_ms - each.at_ms, 0))}"
+    )
 
 
 def _share(each: TierStanding) -> str:

@@ -146,7 +146,7 @@ write_settled(now_ms, duplicate_window_ms)
 if #measured > 0 then learn_all(now_ms, measured) end
 correct_tags(corrections)
 if next(at_once) then put_back(at_once) end
-press(not_now, now_ms)
+press(not_now, now_ms, event_lines)
 -- A stream with nothing in it goes, together with its group; enqueue makes it again.
 for stream in pairs(acknowledged) do
   local key = domain_tag .. stream

@@ -26,9 +26,12 @@ local stream = tenant .. ':' .. tier_name
 local rules = rules_of(tier, tenant)
 local ask = ask_for_periods(rules.limits, periods, policy.periods)
 if ask then return ask end
+local held_until = redis.call('ZSCORE', held_key, stream) or ''
+local held_why = redis.call('HGET', held_why_key, stream) or ''
+if rules.paused then held_until, held_why = 'inf', 'paused' end -- whether a claim has met it yet or not
 local reply = {'ok', rules.own, rules.concurrency, running_of(domain_tag .. stream),
   tonumber(redis.call('HGET', waiting_key, stream) or 0),
-  redis.call('ZSCORE', held_key, stream) or '', redis.call('HGET', held_why_key, stream) or ''}
+  held_until, held_why}
 add_standings(reply, 'tenant', rules.limits, states_of(stream), now_ms, periods)
 add_shared_standings(reply, policy, tier, nil, now_ms, periods)
 return reply

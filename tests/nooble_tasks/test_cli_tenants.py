@@ -62,6 +62,49 @@ async def test_json(crowd: BaseRedisClient, nooble: Nooble) -> None:
     ]
 
 
+@pytest.fixture
+async def stopped(redis: Redis, client: BaseRedisClient) -> BaseRedisClient:
+    """Tier free is over its own limit; all of `aside` in tier gold is of a paused type."""
+    policy = 'default_tier = "free"\n[tiers.gold]\npriority = 1\n'
+    policy += '[tiers.free]\npriority = 2\ntier_limits = ["2/minute"]\n'
+    await client.bus.policies.join([DOMAIN], by="w1")
+    await client.bus.policies.publish(policy, by="ana", why="a test")
+    engine = client.bus.engine
+    await engine.extend(DOMAIN, "w1", register=True)
+    await client.operator.pause("type:probe.slow", by="ana", why="the model is down", domains=[DOMAIN])
+    slow = [action("slow", tenant_id="aside", tenant_tier="gold") for _ in range(3)]
+    free = [action(tenant_id="acme", tenant_tier="free") for _ in range(4)]
+    last = action(tenant_id="acme", tenant_tier="free", action_id="last")
+    await client.enqueue_actions([*slow, *free, last])
+    assert len((await engine.claim(DOMAIN, "w1", 8)).actions) == 2
+    return client
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+async def test_what_is_held_is_said(stopped: BaseRedisClient, nooble: Nooble, columns: int) -> None:
+    done = await nooble("tenants", columns=columns)
+    assert [row.split()[:3] for row in done.table if row[0] != " "] == [
+        ["acme", "free", "3"],
+        ["aside", "gold", "–"],
+    ]
+    assert "2/minute (tier), " in done.text
+    assert "3 set aside: probe.slow paused" in done.text
+    assert max(map(len, done.out.splitlines())) <= columns
+    done = await nooble("tiers", columns=columns)
+    assert "held now in probe: free, limit 2/minute of tier free is used up, until 20" in done.text
+    done = await nooble("tenant", "show", "aside", columns=columns)
+    assert "3 of aside's actions in probe, tier gold, are set aside: probe.slow paused" in done.text
+    done = await nooble("limits", "acme", columns=columns)
+    assert "acme is held in probe, tier free: 2/minute (tier), until 20" in done.text
+    free = json.loads((await nooble("tiers", "--json")).out)["tiers"][1]
+    assert (free["ready"], free["held"], free["running"]) == (0, 3, 2)
+    done = await nooble("status", "--once", "--json")
+    assert [each["held"] for each in json.loads(done.out)["domains"][0]["tiers"]] == [0, 3]
+    done = await nooble("why", "last", columns=columns)
+    assert "limit 2/minute of the whole tier is used up; it starts at the earliest at 20" in done.text
+    assert "probe, held" in done.text
+
+
 async def test_orders_and_tiers(crowd: BaseRedisClient, nooble: Nooble) -> None:
     done = await nooble("tenants", "--tier", "enterprise", "--sort", "oldest", "-n", "1")
     assert "1 of 30 tenants, longest wait first" in done.text

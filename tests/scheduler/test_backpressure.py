@@ -8,6 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from scheduler import Claimed, Outcome, UnknownLimitError, overrides, pauses
+from scheduler.inspect import BackpressureEvent, recent_events
+from scheduler.model import Scope
 from tests.scheduler.test_named_limits import POLICY, asks
 from tests.scheduler.world import NOW, World, changes, ids, some
 
@@ -58,6 +60,27 @@ async def test_wider_scopes(world: World, pressed: str) -> None:
     assert (claim.more, claim.next_due_ms) == (False, UNTIL)
     world.clock.set(UNTIL)
     assert len(await world.claim_ids()) == (4 if pressed == "domain" else 3)
+
+
+@pytest.mark.parametrize(
+    ("pressed", "told"),
+    [
+        ("tier", BackpressureEvent(NOW, Scope.TIER, "gold", UNTIL)),
+        ("domain", BackpressureEvent(NOW, Scope.DOMAIN, "", UNTIL)),
+        ("openai", BackpressureEvent(NOW, Scope.LIMIT, "openai", UNTIL)),
+        ("tenant", None),  # the claim that meets the tenant tells that it is held
+    ],
+)
+async def test_what_stops_more_than_a_tenant_is_told_once(
+    world: World, pressed: str, told: BackpressureEvent | None
+) -> None:
+    await world.enqueue(*asks(3))
+    first, second, third = (await world.claim()).actions
+    await press(world, first, pressed)
+    await press(world, second, pressed)
+    await press(world, third, pressed, UNTIL - 1)
+    events, _ = await recent_events(world.engine, world.domain)
+    assert [event for event in events if isinstance(event, BackpressureEvent)] == ([told] if told else [])
 
 
 async def test_the_longest_word_stands(world: World) -> None:

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from scheduler import UnknownTierError
+from scheduler import State, UnknownTierError, overrides, pauses
 from scheduler.counts import domain_counts
+from scheduler.inspect import state_of
 from scheduler.known import tenants_like
 from scheduler.tenants import SortBy, TenantRow, tenants
-from scheduler.usage import check_tier
-from tests.scheduler.world import MINUTE, NOW, World, some
+from scheduler.usage import check_tier, limits_in_use, tenant_limits
+from tests.scheduler.world import MINUTE, NOW, World, new, some
 
 MANY = 60
 
@@ -89,6 +90,81 @@ async def test_holds_runs_and_starts(world: World) -> None:
     assert (names(solo.rows), solo.total) == (["s"], 1)
     world.clock.advance(MINUTE)
     assert "b" not in names((await tenants(world.engine, world.domain)).rows)
+
+
+async def test_whose_whole_line_is_set_aside(world: World) -> None:
+    """It has nothing in line any more, and is seen all the same, with the reason."""
+    where = (world.engine, [world.domain])
+    slow = [one._replace(action_type="a.slow") for one in some(3, "aside", "free")]
+    mixed = [one._replace(action_type="a.slow") for one in some(2, "mixed", "free")]
+    await world.enqueue(*slow, *mixed)
+    world.clock.advance(10)
+    await world.enqueue(*[new(f"x{n}", "mixed", "free") for n in range(4)])
+    await pauses.pause(*where, "type:a.slow", by="ana", why="the model is down")
+    await world.claim(slots=9)
+    found = await tenants(world.engine, world.domain)
+    row = {row.tenant_id: row for row in found.rows}["aside"]
+    assert row._replace(oldest_ms=0) == TenantRow(
+        "aside", "free", 0, 0, 0, held=True, set_aside=3, set_aside_types=("a.slow",)
+    )
+    assert row.oldest_ms > 0
+    row = {row.tenant_id: row for row in found.rows}["mixed"]
+    assert (row.waiting, row.running, row.held, row.set_aside) == (1, 3, True, 2)
+    assert row.held_why == "3/minute"
+    assert found.total == 2
+    held = await tenants(world.engine, world.domain, held_only=True)
+    assert set(names(held.rows)) == {"aside", "mixed"}
+    assert names((await tenants(world.engine, world.domain, top=1)).rows) == ["aside"]
+
+    [limits] = await limits_in_use(world.engine, world.domain, "aside")
+    assert (limits.tier, limits.waiting, limits.set_aside, limits.set_aside_types) == (
+        "free",
+        0,
+        3,
+        ("a.slow",),
+    )
+    await pauses.resume(*where, "type:a.slow", by="ana")
+    row = {row.tenant_id: row for row in (await tenants(world.engine, world.domain)).rows}["aside"]
+    assert (row.waiting, row.set_aside, row.held) == (3, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("stop", "why"),
+    [
+        ("tier", "2/minute (tier)"),
+        ("domain", "2/minute (domain)"),
+        ("pause", "paused (tier)"),
+        ("tenant", "paused"),
+    ],
+)
+async def test_what_holds_more_than_a_tenant_is_told_of_each(redis: Redis, stop: str, why: str) -> None:
+    """Whether a claim has met the tenant since or not."""
+    policy = 'default_tier = "free"\n'
+    policy += '[domains]\nembedding = ["2/minute"]\n' if stop == "domain" else ""
+    policy += "[tiers.gold]\npriority = 1\n[tiers.free]\npriority = 2\n"
+    policy += 'tier_limits = ["2/minute"]\n' if stop == "tier" else ""
+    world = World(redis, policy)
+    await world.worker("w1")
+    await world.engine.publish_policy(world.domain)
+    await world.enqueue(*some(3, "a", "free"), *some(1, "b", "free"))
+    if stop in ("tier", "domain"):
+        assert len(await world.claim_ids()) == 2
+    elif stop == "pause":
+        await pauses.pause(world.engine, [world.domain], "tier:free", by="ana")
+    else:
+        await overrides.pause_tenant(world.engine, [world.domain], "a", by="ana")
+    until_ms = NOW + MINUTE + 1 if stop in ("tier", "domain") else None
+    row = {row.tenant_id: row for row in (await tenants(world.engine, world.domain)).rows}["a"]
+    assert (row.held, row.held_why, row.held_until_ms) == (True, why, until_ms)
+    held = await tenants(world.engine, world.domain, held_only=True)
+    assert set(names(held.rows)) >= {"a"}
+    limits = await tenant_limits(world.engine, world.domain, "a", "free")
+    assert (limits.held, limits.held_why, limits.held_until_ms) == (True, why, until_ms)
+    counts = {each.tier: each for each in (await domain_counts(world.engine, world.domain)).tiers}
+    assert counts["free"].held >= 2
+    assert counts["free"].ready == (1 if stop == "tenant" else 0)
+    waits = "a-2" if row.waiting else "b-0"
+    assert await state_of(world.engine, world.domain, waits) is State.HELD
 
 
 async def test_nobody(redis: Redis) -> None:

@@ -102,16 +102,16 @@ CASES = {
         "free, after about 2 other starts, 2 of them its tenant's own.",
     ),
     "domain limit": Case(
-        domain_limit, "acme-1", State.READY, [C.DOMAIN_LIMIT, C.WORKERS_BUSY], 0, NOW + MINUTE + 1,
+        domain_limit, "acme-1", State.HELD, [C.DOMAIN_LIMIT, C.WORKERS_BUSY], 0, NOW + MINUTE + 1,
         "acme-1 is next in acme's line, but limit 1/minute of the whole domain is used up; it starts at the "
         "earliest at 2025-06-15 15:07:41Z, in 60 s.",
     ),
     "tier limit": Case(
-        tier_limit, "acme-2", State.READY, [C.TIER_LIMIT, C.WORKERS_BUSY], 0, NOW + MINUTE + 1,
+        tier_limit, "acme-2", State.HELD, [C.TIER_LIMIT, C.WORKERS_BUSY], 0, NOW + MINUTE + 1,
         "acme-2 is next in acme's line, but limit 2/minute of the whole tier is used up; it starts at the earliest at 2025-06-15 15:07:41Z, in 60 s.",
     ),
     "named limit": Case(
-        named_limit, "bob-0", State.READY, [C.NAMED_LIMIT, C.WORKERS_BUSY, C.TIERS_AHEAD], 0, NOW + MINUTE + 1,
+        named_limit, "bob-0", State.HELD, [C.NAMED_LIMIT, C.WORKERS_BUSY, C.TIERS_AHEAD], 0, NOW + MINUTE + 1,
         "bob-0 is next in bob's line, but limit openai 1/minute of its action type is used up; it starts at the earliest at 2025-06-15 15:07:41Z, in 60 s.",
     ),
     "held by a named limit": Case(
@@ -163,7 +163,7 @@ CASES = {
         "acme-0 waits for acme's turn in tier enterprise, but action type embedding.generate was paused by ana at 2025-06-15 15:06:40Z: model is down; nothing of it starts until it is resumed.",
     ),
     "backpressure": Case(
-        pressed, "acme-0", State.READY, [C.BACKPRESSURE, C.WORKERS_BUSY], 0, NOW + 20_000,
+        pressed, "acme-0", State.HELD, [C.BACKPRESSURE, C.WORKERS_BUSY], 0, NOW + 20_000,
         "acme-0 is next in acme's line, but a handler said not now (backpressure) to tenant acme until 2025-06-15 15:07:00Z, in 20 s.",
     ),
     "limits of its own": Case(

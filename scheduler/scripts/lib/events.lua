@@ -3,7 +3,7 @@
 local CALLS_KEPT = 20000 -- entries: one per script call
 local LINES_KEPT = 40000 -- about so many lines, some megabytes, where calls have many to tell
 
--- One entry for all that this call has to tell: lines of `outcome …` or `hold …`.
+-- One entry for all that this call has to tell: lines of `outcome …`, `hold …` or `backpressure …`.
 local function tell(lines)
   if #lines == 0 then return end
   local kept = math.max(math.min(CALLS_KEPT, math.floor(LINES_KEPT / #lines)), 100)
