@@ -4,16 +4,11 @@ lease to end.
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from typing import Any
 
-from redis.exceptions import RedisError
-
-from ._engine import Engine, SchedulerError, inspection, maintenance
-
-_log = logging.getLogger(__name__)
+from ._engine import Engine, inspection, maintenance
 
 
 def host_and_pid(pid: int | None = None) -> str:
@@ -25,16 +20,13 @@ def host_and_pid(pid: int | None = None) -> str:
 async def take_back_from_process(engine: Engine, pid: int) -> int:
     """Take back what workers of this machine's dead process ``pid`` held; how many actions that were.
 
-    Only for a parent that has waited for the process: what still runs loses its lease. An error of Redis is
-    logged: the lease ends by itself.
+    Only for a parent that has waited for the process: what still runs loses its lease. After an error of
+    Redis it can be repeated.
     """
     taken = 0
-    try:
-        for domain in await inspection.domains(engine):
-            for worker_id in await _workers_of(engine, domain, host_and_pid(pid)):
-                taken += await maintenance.take_back(engine, domain, worker_id)
-    except (RedisError, OSError, SchedulerError) as error:
-        _log.warning("taking back what process %d held: %s; its lease will end by itself", pid, error)
+    for domain in await inspection.domains(engine):
+        for worker_id in await _workers_of(engine, domain, host_and_pid(pid)):
+            taken += await maintenance.take_back(engine, domain, worker_id)
     return taken
 
 

@@ -27,6 +27,7 @@ def main(grace_s: float) -> None:
         else:
             groups.discard(group)
     _signal(groups, signal.SIGTERM)
+    _signal(groups, signal.SIGCONT)  # who is stopped hears nothing else
     deadline = time.monotonic() + grace_s
     while _signal(groups, 0) and time.monotonic() < deadline:
         time.sleep(0.05)

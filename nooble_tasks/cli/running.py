@@ -6,14 +6,11 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
-from nooble_tasks.errors import NoobleError
-from nooble_tasks.orphans import take_back_from_process
 from nooble_tasks.settings import CommonAppSettings
 
-from .connection import connected
+from .aftermath import TakingBack
 from .output import PrefixedOutput
 from .procfile import ProcessSpec
 from .supervisor import SELF, Supervisor
@@ -26,16 +23,23 @@ async def supervise(
     folder: Path | None = None,
     reload: bool = False,
     announce: Callable[[Callable[[str], None]], None] | None = None,
+    settings: CommonAppSettings | None = None,
 ) -> tuple[bool, bool]:
-    """Run processes until all have ended; (none was given up, it was Ctrl-C that ended them)."""
+    """Run processes until all have ended; (none was given up, it was Ctrl-C that ended them).
+
+    `settings`: those that the workers among them go by; None: what `environment` says for all services.
+    """
     output = PrefixedOutput([spec.name for spec in specs])
     environment = {**environment, "PYTHONUNBUFFERED": "1"}
     if output.terminal:
         environment.setdefault("NOOBLE_LOG_FORMAT", "text")
     if announce is not None:
         announce(lambda line: output.line(SELF, line))
+    if settings is None:
+        url = environment.get("NOOBLE_REDIS_URL")
+        settings = CommonAppSettings() if url is None else CommonAppSettings(redis_url=url)
     # What a worker needs to give back its actions after the grace of its handlers.
-    grace_s = CommonAppSettings().drain_timeout_s + 5
+    grace_s = settings.drain_timeout_s + 5
     folder = folder or Path.cwd()
     supervisor = Supervisor(
         specs,
@@ -43,7 +47,7 @@ async def supervise(
         folder=folder,
         emit=output.line,
         grace_s=grace_s,
-        on_death=partial(_take_back, environment.get("NOOBLE_REDIS_URL"), output),
+        on_death=TakingBack(settings, lambda line: output.line(SELF, line)),
     )
     interrupted = _handle_signals(supervisor, output)
     watching = asyncio.create_task(_reload_on_change(supervisor, folder, output)) if reload else None
@@ -72,18 +76,6 @@ def _handle_signals(supervisor: Supervisor, output: PrefixedOutput) -> asyncio.E
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     return interrupted
-
-
-async def _take_back(url: str | None, output: PrefixedOutput, pid: int) -> None:
-    """What a worker that died here held starts again at once, not when its lease ends."""
-    try:
-        async with connected(url) as client:
-            taken = await take_back_from_process(client.bus.engine, pid)
-    except NoobleError as error:
-        output.line(SELF, f"what process {pid} held comes back when its lease ends: {error}")
-        return
-    if taken:
-        output.line(SELF, f"took back {taken} actions that process {pid} held")
 
 
 async def _reload_on_change(supervisor: Supervisor, folder: Path, output: PrefixedOutput) -> None:

@@ -14,6 +14,9 @@ from .procfile import ProcessSpec
 _HOPELESS = frozenset({2, 126, 127})
 """Exit codes of wrong usage and of programs that do not exist: trying again changes nothing."""
 
+_AFTERMATH_S = 5.0
+"""So long is waited for what follows a death, where something depends on it."""
+
 SELF = ""
 """The name under which the supervisor's own lines are emitted."""
 
@@ -33,7 +36,8 @@ class RestartPolicy:
 class Supervisor:
     """Runs processes until `stop`, until all have ended well, or until one is given up.
 
-    `on_death(pid)` is called when one has ended with an error or by a signal.
+    `on_death(pid)` is called when one has ended with an error or by a signal; it tells whether the process
+    died of its work. Then it could start, and is started again however often that happens.
     """
 
     def __init__(
@@ -45,7 +49,7 @@ class Supervisor:
         emit: Emit,
         grace_s: float = 30.0,
         restarts: RestartPolicy | None = None,
-        on_death: Callable[[int], Awaitable[None]] | None = None,
+        on_death: Callable[[int], Awaitable[bool]] | None = None,
     ) -> None:
         self._specs = list(specs)
         self._environment = dict(environment)
@@ -54,7 +58,7 @@ class Supervisor:
         self._grace_s = grace_s
         self._restarts = restarts or RestartPolicy()
         self._on_death = on_death
-        self._aftermaths: set[asyncio.Task[None]] = set()
+        self._aftermaths: set[asyncio.Task[bool]] = set()
         self._guard = Guard(grace_s)
         self._children: dict[str, Child] = {}
         self._stopping = asyncio.Event()
@@ -87,7 +91,7 @@ class Supervisor:
             for child in self._children.values():
                 child.signal(signal.SIGKILL)
             await self._guard.stop()
-            await asyncio.gather(*self._aftermaths, return_exceptions=True)
+            await self._end_aftermaths()
         return not self._given_up
 
     async def reload(self) -> None:
@@ -106,10 +110,8 @@ class Supervisor:
             self._children[spec.name] = child
             code = await self._outcome(child)
             del self._children[spec.name]
-            if code != 0 and self._on_death is not None:
-                aftermath = asyncio.ensure_future(self._on_death(child.pid))
-                self._aftermaths.add(aftermath)
-                aftermath.add_done_callback(self._aftermaths.discard)
+            aftermath = self._begin_aftermath(child.pid) if code else None
+            await child.rest_of_output()
             if self._stopping.is_set():
                 return
             if spec.name in self._reloading:
@@ -121,10 +123,37 @@ class Supervisor:
                 return
             lived = asyncio.get_running_loop().time() - child.started
             crashes = crashes + 1 if lived < self._restarts.quick_s else 1
-            if code in _HOPELESS or crashes >= self._restarts.give_up:
+            if code in _HOPELESS:
                 self._give_up(spec.name, code, crashes)
                 return
+            if crashes >= self._restarts.give_up:
+                if not await self._died_of_its_work(aftermath):
+                    self._give_up(spec.name, code, crashes)
+                    return
+                crashes = self._restarts.give_up - 1
             await self._pause(spec.name, code, crashes)
+
+    def _begin_aftermath(self, pid: int) -> asyncio.Task[bool] | None:
+        if self._on_death is None:
+            return None
+        aftermath = asyncio.ensure_future(self._on_death(pid))
+        self._aftermaths.add(aftermath)
+        aftermath.add_done_callback(self._aftermaths.discard)
+        return aftermath
+
+    async def _died_of_its_work(self, aftermath: asyncio.Task[bool] | None) -> bool:
+        if aftermath is None:
+            return False
+        await asyncio.wait((aftermath,), timeout=_AFTERMATH_S)
+        return aftermath.done() and not aftermath.cancelled() and aftermath.result()
+
+    async def _end_aftermaths(self) -> None:
+        left = set(self._aftermaths)
+        if left:
+            await asyncio.wait(left, timeout=_AFTERMATH_S)
+        for aftermath in left:
+            aftermath.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _outcome(self, child: Child) -> int:
         """Wait for the end of a process, or bring it about when everything stops."""

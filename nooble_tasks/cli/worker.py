@@ -18,6 +18,7 @@ from .loops import LoopKind, run_async
 
 if TYPE_CHECKING:
     from nooble_tasks.service import BaseService
+    from nooble_tasks.settings import CommonAppSettings
 
 Targets = Annotated[
     list[str],
@@ -71,11 +72,10 @@ def worker(
         from .target import service_class, use_current_folder
 
         use_current_folder()
-        for target in targets:
-            service_class(target)  # a wrong name is told once, here
+        classes = [service_class(target) for target in targets]  # a wrong name is told once, here
         arguments = _own_arguments(targets, concurrency, loop, burst, no_maintenance)
         if not reload:
-            return _many(arguments, processes, health_port, health_host)
+            return _many(arguments, processes, health_port, health_host, classes[0].make_settings())
         return _reloading(arguments + _health_arguments(health_port, health_host))
     health = None if health_port is None else (health_host, health_port)
     return run_async(_work(targets, concurrency, burst, not no_maintenance, health), loop)
@@ -198,7 +198,13 @@ def _health_arguments(port: int | None, host: str, number: int = 1) -> list[str]
     return ["--health-port", str(port + number - 1 if port else 0), "--health-host", host]
 
 
-def _many(arguments: list[str], processes: int, health_port: int | None, health_host: str) -> int:
+def _many(
+    arguments: list[str],
+    processes: int,
+    health_port: int | None,
+    health_host: str,
+    settings: CommonAppSettings,
+) -> int:
     """Run the worker several times, supervised."""
     from .procfile import ProcessSpec, own_command
     from .running import supervise
@@ -211,7 +217,7 @@ def _many(arguments: list[str], processes: int, health_port: int | None, health_
         )
         for number in range(1, processes + 1)
     ]
-    ended_well, interrupted = run_async(supervise(specs, environment=dict(os.environ)))
+    ended_well, interrupted = run_async(supervise(specs, environment=dict(os.environ), settings=settings))
     if interrupted:
         return INTERRUPTED
     return OK if ended_well else FAILED

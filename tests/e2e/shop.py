@@ -6,9 +6,12 @@ import asyncio
 import json
 import os
 import signal
+import time
 from typing import Any
 
-from nooble_tasks import BaseService, DomainAction, ExecutionContext, handles
+from pydantic_settings import SettingsConfigDict
+
+from nooble_tasks import BaseService, CommonAppSettings, DomainAction, ExecutionContext, handles
 
 RUNS = "e2e:runs"
 GATE = "e2e:gate"
@@ -46,5 +49,19 @@ class ShopService(BaseService):
         os.kill(os.getpid(), signal.SIGKILL)
 
     async def _note(self, action: DomainAction, context: ExecutionContext) -> None:
-        run = {"id": action.action_id, "attempt": context.attempt, "pid": os.getpid()}
+        # A clock that all processes of this machine share.
+        at_s = time.monotonic()
+        run = {"id": action.action_id, "attempt": context.attempt, "pid": os.getpid(), "at_s": at_s}
         await self.direct_redis_conn.rpush(RUNS, json.dumps(run))
+
+
+class ShopSettings(CommonAppSettings):
+    """Settings that only this service sees."""
+
+    model_config = SettingsConfigDict(env_prefix="NOOBLE_SHOP_")
+
+
+class OwnSettingsShop(ShopService):
+    """The same shop; which server it uses is told to it alone."""
+
+    settings_class = ShopSettings

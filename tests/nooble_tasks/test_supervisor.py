@@ -46,7 +46,9 @@ def lines() -> list[tuple[str, str]]:
 async def supervise(tmp_path: Path, lines: list[tuple[str, str]]) -> AsyncIterator[Supervise]:
     started: list[tuple[Supervisor, asyncio.Task[bool]]] = []
 
-    def start(*specs: ProcessSpec, grace_s: float = 10.0) -> tuple[Supervisor, asyncio.Task[bool]]:
+    def start(
+        *specs: ProcessSpec, grace_s: float = 10.0, on_death: Callable[[int], Awaitable[bool]] | None = None
+    ) -> tuple[Supervisor, asyncio.Task[bool]]:
         supervisor = Supervisor(
             specs,
             environment=dict(os.environ),
@@ -54,6 +56,7 @@ async def supervise(tmp_path: Path, lines: list[tuple[str, str]]) -> AsyncIterat
             emit=lambda name, line: lines.append((name, line)),
             grace_s=grace_s,
             restarts=FAST,
+            on_death=on_death,
         )
         started.append((supervisor, asyncio.create_task(supervisor.run())))
         return started[-1]
@@ -105,6 +108,64 @@ async def test_what_always_crashes_is_given_up_and_everything_ends(
     assert supervisor.given_up == "bad"
     assert not supervisor.pids
     assert any("3 times in a row: given up" in line for _, line in lines)
+
+
+async def test_what_dies_of_its_work_is_started_again_however_often(
+    supervise: Supervise, lines: list[tuple[str, str]]
+) -> None:
+    """An action that kills its workers must not end the others; one that cannot start still does."""
+    deaths = 0
+
+    async def of_its_work(_: int) -> bool:
+        nonlocal deaths
+        deaths += 1
+        return deaths <= 3 * FAST.give_up
+
+    _, running = supervise(program("mortal", "raise SystemExit(1)"), on_death=of_its_work)
+    assert await asyncio.wait_for(running, 30) is False
+    assert deaths == 3 * FAST.give_up + 1
+    assert sum("it restarts in" in line for _, line in lines) == 3 * FAST.give_up
+
+
+async def test_what_follows_a_death_waits_for_no_output(
+    supervise: Supervise, lines: list[tuple[str, str]]
+) -> None:
+    """A stranger outside of the group may hold the pipe open."""
+    order: list[str] = []
+    stranger = (
+        "import os, subprocess, sys\n"
+        "sleep = [sys.executable, '-c', 'import time; time.sleep(600)']\n"
+        "held = subprocess.Popen(sleep, start_new_session=True)\n"
+        "print(held.pid, flush=True); os._exit(3)"
+    )
+
+    async def on_death(_: int) -> bool:
+        order.append("death")
+        return False
+
+    _, running = supervise(program("parent", stranger), on_death=on_death)
+    await until(lambda: bool(order))
+    assert not [line for _, line in lines if "ended with exit code" in line], "its output is still awaited"
+    await asyncio.wait_for(running, 30)
+    for name, line in lines:
+        if name == "parent":
+            os.kill(int(line), signal.SIGKILL)
+
+
+async def test_a_stopped_process_ends_gracefully(
+    supervise: Supervise, lines: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    graceful = (
+        "import pathlib, signal, sys, time\n"
+        "def end(*_): pathlib.Path('ended').write_text('well'); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end); print('up', flush=True); time.sleep(600)"
+    )
+    supervisor, running = supervise(program("frozen", graceful))
+    await until(lambda: ("frozen", "up") in lines)
+    os.kill(supervisor.pids["frozen"], signal.SIGSTOP)
+    supervisor.stop()
+    assert await asyncio.wait_for(running, 20) is True
+    assert (tmp_path / "ended").read_text() == "well"
 
 
 async def test_a_program_that_does_not_exist_is_given_up_at_once(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nooble_tasks import BaseRedisClient, BaseWorker, handles
+from nooble_tasks import BaseRedisClient, BaseWorker, handles, worker_signals
 from nooble_tasks import line as line_module
 from nooble_tasks._engine import State
 from tests.nooble_tasks.support import DOMAIN, KEYS, ProbeService, action, settings_for, soon, working
@@ -84,9 +84,16 @@ async def test_a_shorter_grace_said_later_counts(
         assert await handle.status() is State.READY
 
 
+@pytest.mark.parametrize("together", [False, True])
 async def test_the_second_signal_cuts_the_grace_short(
-    redis: Redis, client: BaseRedisClient, probe: ProbeService
+    redis: Redis,
+    client: BaseRedisClient,
+    probe: ProbeService,
+    monkeypatch: pytest.MonkeyPatch,
+    together: bool,
 ) -> None:
+    """Unless it comes together with the first one."""
+    monkeypatch.setattr(worker_signals, "TOGETHER_S", 600 if together else 0)
     loop = asyncio.get_running_loop()
     worker = BaseWorker(settings_for(drain_timeout_s=600), redis, probe)
     worker.install_signal_handlers()
@@ -100,6 +107,14 @@ async def test_the_second_signal_cuts_the_grace_short(
         assert worker.running == 1
         assert not running.done()
         os.kill(os.getpid(), signal.SIGTERM)
+        if together:
+            for _ in range(3):
+                await redis.ping()
+            assert worker.running == 1
+            probe.gate.set()
+            await soon(running)
+            assert (await handle.response(10)).attempt == 1
+            return
         await soon(running)
         assert await handle.status() is State.READY
     finally:
