@@ -52,7 +52,7 @@ fix: $(READY) ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## measure speed and memory (ARGS=... for the benchmarks)
+bench: $(READY) ## measure speed and memory (ARGS=... for the benchmarks, --help says which)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 faults: $(READY) ## break servers, workers and links in full doses (minutes to an hour; small doses are in make test)

@@ -5,14 +5,13 @@ Run as a process of its own: ``python -m benchmarks.floor URL COUNT``; prints on
 
 from __future__ import annotations
 
-import asyncio
-import json
-import resource
 import sys
 import time
 from typing import Any
 
 import redis.asyncio
+
+from .loop import cpu_s, obey, run, say
 
 _BATCH = 100
 _PAYLOAD = b'{"x":"' + b"y" * 200 + b'"}'
@@ -47,36 +46,26 @@ async def measure(url: str, count: int) -> dict[str, float]:
         await client.xadd("floor:one", {"data": _PAYLOAD})
     result["xadd_sequential_per_s"] = min(count, 3000) / (time.perf_counter() - started)
     await client.xgroup_create("floor:q", "g", id="0", mkstream=True)
-    started, cpu = time.perf_counter(), _cpu()
+    started, cpu = time.perf_counter(), cpu_s()
     for _ in range(0, count, _BATCH):
         pipeline = client.pipeline(transaction=False)
         for _ in range(_BATCH):
             pipeline.xadd("floor:q", {"data": _PAYLOAD})
         await pipeline.execute()
     result["xadd_pipelined_per_s"] = count / (time.perf_counter() - started)
-    result["xadd_client_us"] = (_cpu() - cpu) / count * 1e6
+    result["xadd_client_us"] = (cpu_s() - cpu) / count * 1e6
     read, ack = client.register_script(_READ), client.register_script(_ACK)
-    started, cpu, done = time.perf_counter(), _cpu(), 0
+    started, cpu, done = time.perf_counter(), cpu_s(), 0
     while done < count:
         entries = await read(keys=["floor:q"], args=[_BATCH])
         await ack(keys=["floor:q"], args=[b'{"success":true}', *(entry[0] for entry in entries)])
         done += len(entries)
     result["drain_per_s"] = count / (time.perf_counter() - started)
-    result["drain_client_us"] = (_cpu() - cpu) / count * 1e6
+    result["drain_client_us"] = (cpu_s() - cpu) / count * 1e6
     await client.aclose()
     return result
 
 
-def _cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
 if __name__ == "__main__":
-    try:
-        import uvloop
-
-        run: Any = uvloop.run
-    except ImportError:
-        run = asyncio.run
-    print(json.dumps(run(measure(sys.argv[1], int(sys.argv[2])))))
+    obey()
+    say(run(measure(sys.argv[1], int(sys.argv[2]))))

@@ -7,7 +7,6 @@ which no limit or quota remembers anything.
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from redis.asyncio import Redis
 
 from nooble_tasks._engine import Engine, Finish, Keys, ManualClock, NewAction, Outcome, Policy
 
-from .loop import run
+from .loop import obey, run, say
 
 TENANTS, DAY_MS = 100_000, 86_400_000
 _POLICY = Path(__file__).with_name("policy.toml")
@@ -93,4 +92,5 @@ async def _expired(redis: Any) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(main(sys.argv[1]))))
+    obey()
+    say(run(main(sys.argv[1])))

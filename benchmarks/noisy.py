@@ -7,14 +7,13 @@ has freed. Run as a process: ``python -m benchmarks.noisy work|send URL …``; p
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from nooble_tasks import (
     BaseRedisClient,
@@ -26,7 +25,9 @@ from nooble_tasks import (
     handles,
 )
 
-from .loop import run
+from . import processes
+from .loop import obey, run, say
+from .processes import Role
 from .server import flush
 
 _POLICY = Path(__file__).with_name("noisy.toml")
@@ -72,14 +73,14 @@ def settings(url: str) -> CommonAppSettings:
     )
 
 
-async def work(url: str, count: int) -> None:
+async def work(told: threading.Event, url: str, count: int) -> dict[str, Any]:
     """Run until ``count`` actions have ended; how long it took, when each was sent and started."""
     chosen = settings(url)
     async with RedisManager(chosen) as manager:
         service = Naps(count, app_settings=chosen)
         worker = BaseWorker(chosen, manager.get_client(), service)
         print("ready", flush=True)
-        sys.stdin.readline()
+        await asyncio.to_thread(told.wait)
         began = time.time()
         running = asyncio.create_task(worker.run())
         await service.all_done.wait()
@@ -87,16 +88,16 @@ async def work(url: str, count: int) -> None:
         await worker.stop()
         await running
         await worker.redis_client.close()
-    print(json.dumps({"drain_s": drain_s, "starts": service.starts}), flush=True)
+    return {"drain_s": drain_s, "starts": service.starts}
 
 
-async def send(url: str, prefix: str, tier: str, tenants: int, each: int) -> None:
+async def send(told: threading.Event, url: str, prefix: str, tier: str, tenants: int, each: int) -> None:
     """Send ``each`` actions of every tenant, one call per tenant."""
     chosen = settings(url)
     async with RedisManager(chosen) as manager:
         client = BaseRedisClient("nap", manager.get_client(), chosen)
         print("ready", flush=True)
-        sys.stdin.readline()
+        await asyncio.to_thread(told.wait)
         for number in range(tenants):
             name = f"{prefix}{number}"
             for first in range(0, each, 500):
@@ -109,55 +110,20 @@ async def send(url: str, prefix: str, tier: str, tenants: int, each: int) -> Non
                     ]
                 )
         await client.close()
-    print("{}", flush=True)
-
-
-class Role:
-    """A role in a process of its own, ready to go."""
-
-    def __init__(self, *arguments: object) -> None:
-        command = [sys.executable, "-m", "benchmarks.noisy", *map(str, arguments)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._read()
-
-    def go(self) -> None:
-        """Begin."""
-        stdin: IO[str] | None = self._process.stdin
-        assert stdin
-        stdin.write("go\n")
-        stdin.flush()
-
-    def result(self) -> Any:
-        """What it measured, once it has ended."""
-        return json.loads(self._read())
-
-    def close(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.communicate()
-
-    def _read(self) -> str:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"a role of the noisy scenario failed: {self._process.args!r}")
-        return line
 
 
 @contextmanager
 def role(*arguments: object) -> Iterator[Role]:
-    """A role for the length of the block."""
-    started = Role(*arguments)
-    try:
+    """A role in a process of its own, ready to go."""
+    with processes.role([sys.executable, "-m", "benchmarks.noisy", *arguments]) as started:
+        started.line()
         yield started
-    finally:
-        started.close()
 
 
 def _send(url: str, *arguments: object) -> None:
     with role("send", url, *arguments) as sender:
         sender.go()
-        sender.result()
+        sender.row()
 
 
 def drain(url: str, *, others: bool) -> tuple[float, list[float]]:
@@ -171,8 +137,8 @@ def drain(url: str, *, others: bool) -> tuple[float, list[float]]:
         worker.go()
         if others:
             sender.go()
-            sender.result()
-        result = worker.result()
+            sender.row()
+        result = worker.row()
     waits = [(began - at) * 1000 for tenant, at, began in result["starts"] if tenant.startswith("b")]
     return result["drain_s"], sorted(waits)
 
@@ -183,7 +149,7 @@ def lateness(url: str) -> list[float]:
     _send(url, "c", "limited", LIMITED, LIMITED_EACH)
     with role("work", url, LIMITED * LIMITED_EACH) as worker:
         worker.go()
-        starts = worker.result()["starts"]
+        starts = worker.row()["starts"]
     late = []
     for number in range(LIMITED):
         mine = sorted(began for tenant, _, began in starts if tenant == f"c{number}")
@@ -202,7 +168,7 @@ def measure(url: str) -> dict[str, dict[str, float]]:
     drain_s, waits = drain(url, others=True)
     late = lateness(url)
     return {
-        "noisy": {
+        "ours, as installed": {
             "wait_p50_ms": waits[len(waits) // 2],
             "wait_p99_ms": waits[int(len(waits) * 0.99)],
             "wait_p99_vs_turns": waits[int(len(waits) * 0.99)] / _turns_ms(drain_s),
@@ -217,7 +183,8 @@ def measure(url: str) -> dict[str, dict[str, float]]:
 
 if __name__ == "__main__":
     name, address, *rest = sys.argv[1:]
+    listening = obey()
     if name == "work":
-        run(work(address, int(rest[0])))
-    else:
-        run(send(address, rest[0], rest[1], int(rest[2]), int(rest[3])))
+        say(run(work(listening, address, int(rest[0]))))
+    run(send(listening, address, rest[0], rest[1], int(rest[2]), int(rest[3])))
+    say({})

@@ -7,7 +7,6 @@ benchmarks.scaling URL`` prints one line of JSON.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,8 @@ from redis.asyncio import Redis
 
 from nooble_tasks._engine import Engine, Finish, ManualClock, NewAction, Outcome, Policy
 
-from .loop import run
+from .loop import obey, run, say
+from .verbs import data_bytes
 
 SLOTS, BLOCKS, BLOCK = 10, 40, 25
 WARM_UP = 30
@@ -26,7 +26,7 @@ _TIER = "free"  # one for all: ten slots then serve ten tenants, however many th
 
 LEGEND = (
     "a call hands in 10 actions and takes 10, limits on; call_: seen by the client; server_us_per_action: "
-    "time in the scripts; flat_: over that of 10 tenants"
+    "time in the scripts; flat_: over that of 10 tenants; data_mb: when each has one action"
 )
 
 
@@ -43,6 +43,7 @@ POPULATIONS = (
     Population("100", 100),
     Population("1,000", 1_000),
     Population("10,000", 10_000),
+    Population("100,000", 100_000),
     Population("100 + 100,000 idle", 100, 100_000),
 )
 
@@ -58,6 +59,7 @@ class Lane:
         self.owned: list[Any] = []
         self.calls_ms: list[float] = []
         self.server_us = 0
+        self.data_mb = 0.0
         self._sent = 0
 
     async def prepare(self) -> None:
@@ -70,8 +72,11 @@ class Lane:
                 break
             await self.engine.finish(self.domain, "w", [Finish(a, Outcome.COMPLETED) for a in claim.actions])
         calls = WARM_UP + BLOCKS * BLOCK
-        count = max(calls * SLOTS + self.population.waiting, 2 * self.population.waiting)
-        await self._send("tenant", count, self.population.waiting)
+        waiting = self.population.waiting
+        before = await data_bytes(self.engine.redis)
+        await self._send("tenant", waiting, waiting)
+        self.data_mb = (await data_bytes(self.engine.redis) - before) / 1e6
+        await self._send("more", max(calls * SLOTS, waiting), waiting)
         for _ in range(WARM_UP):
             await self.turn()
 
@@ -96,13 +101,13 @@ class Lane:
         self.owned = claim.actions
 
     async def _send(self, prefix: str, count: int, tenants: int) -> None:
-        payload = b'{"x":"' + b"y" * 200 + b'"}'
+        payload, who = b'{"x":"' + b"y" * 200 + b'"}', "idle" if prefix == "idle" else "tenant"
         for first in range(0, count, 500):
             numbers = range(first, min(first + 500, count))
             await self.engine.enqueue(
                 self.domain,
                 [
-                    NewAction(f"{prefix}{n}", "bench.noop", f"{prefix}{n % tenants}", _TIER, payload)
+                    NewAction(f"{prefix}{n}", "bench.noop", f"{who}{n % tenants}", _TIER, payload)
                     for n in numbers
                 ],
             )
@@ -114,7 +119,7 @@ class Lane:
             "call_p50_ms": times[len(times) // 2],
             "call_p99_ms": times[int(len(times) * 0.99)],
             "server_us_per_action": self.server_us / len(times) / SLOTS,
-        }
+        } | ({} if self.population.idle else {"data_mb": self.data_mb})
 
 
 async def script_us(redis: Any) -> int:
@@ -141,4 +146,5 @@ async def main(url: str) -> dict[str, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(main(sys.argv[1]))))
+    obey()
+    say(run(main(sys.argv[1])))

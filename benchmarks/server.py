@@ -43,3 +43,13 @@ def flush(url: str) -> None:
         client.flushall()
     finally:
         client.close()
+
+
+def commands(url: str) -> int:
+    """How many commands the server has run, those inside scripts included (INFO commandstats)."""
+    client = redis.Redis.from_url(url, protocol=2)
+    try:
+        stats: Any = client.info("commandstats")
+        return sum(int(one["calls"]) for one in stats.values())
+    finally:
+        client.close()

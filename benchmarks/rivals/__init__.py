@@ -1,0 +1,1 @@
+"""Rivals under the same loads, each in an environment of its own: nothing here imports anything of ours."""
