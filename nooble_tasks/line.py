@@ -13,6 +13,7 @@ from .anteroom import Anteroom
 from .delivery_errors import WorkerStopping
 from .errors import ActionCancelled, ActionTimeout, LeaseLost, NoobleError
 from .executor import Executor
+from .slots import Slots
 
 _log = logging.getLogger(__name__)
 
@@ -27,12 +28,17 @@ class Line:
     under way. ``turns``: turns under way. ``unsure``: the answer to a claim got lost, so this worker may own
     what it does not know. ``plenty``: the last one left something behind. ``ended``: outcomes to hand in.
     ``interrupted``: attempts stopped from outside, to be released; ``begun``: the ids of those that were
-    started here. ``nudge`` is called when there is something to do. ``anteroom`` keeps what its handler has
-    no room for yet; ``made_room`` is called when there may be some.
+    started here. ``nudge`` is called when there is something to do. ``slots`` keeps what was claimed before
+    a slot was free, ``anteroom`` what its handler has no room for yet.
     """
 
     def __init__(
-        self, domain: str, executor: Executor, nudge: Callable[[], None], anteroom: Anteroom | None = None
+        self,
+        domain: str,
+        executor: Executor,
+        nudge: Callable[[], None],
+        slots: Slots,
+        anteroom: Anteroom | None = None,
     ) -> None:
         self.domain = domain
         self.executor = executor
@@ -46,8 +52,9 @@ class Line:
         self.interrupted: list[Claimed] = []
         self.begun: set[str] = set()
         self._nudge = nudge
+        self._slots = slots
+        slots.lines.append(self)
         self._anteroom = anteroom if anteroom is not None and anteroom.needed else None
-        self.made_room: Callable[[], None] = self.refill
         self.given_up: list[asyncio.Task[Finish]] = []
         self._tasks: dict[str, asyncio.Task[Finish]] = {}
         self._claimed: dict[str, Claimed] = {}
@@ -70,11 +77,19 @@ class Line:
 
     @property
     def waiting(self) -> int:
-        """How many claimed actions wait for room."""
-        return self._anteroom.waiting if self._anteroom is not None else 0
+        """How many claimed actions wait for a slot or for room."""
+        return self._slots.waiting(self) + (self._anteroom.waiting if self._anteroom is not None else 0)
 
     def start(self, claimed: Claimed) -> None:
-        """Run an attempt, now or as soon as its handler has room."""
+        """Run an attempt, now or as soon as it has a slot and its handler has room."""
+        if self._slots.enter(self, claimed):
+            self._admit(claimed)
+
+    def start_late(self, claimed: Claimed) -> None:
+        """It has waited for a slot, and here is one."""
+        self._admit(self.executor.as_of_now(claimed))
+
+    def _admit(self, claimed: Claimed) -> None:
         if self._anteroom is None or self._anteroom.enter(claimed.action_type):
             self._begin(claimed)
             return
@@ -89,9 +104,16 @@ class Line:
                 self._begin(self.executor.as_of_now(claimed))
 
     def give_back_waiting(self) -> None:
-        """What waits for room goes to other workers."""
+        """What waits here goes to other workers."""
+        self.give_back(self._slots.clear(self))
         if self._anteroom is not None:
-            self.interrupted += self._anteroom.clear()
+            self.give_back(self._anteroom.clear())
+
+    def give_back(self, claimed: list[Claimed]) -> None:
+        """Release what did not begin."""
+        if claimed:
+            self.interrupted += claimed
+            self._nudge()
 
     def _begin(self, claimed: Claimed) -> None:
         """In a task of its own, for as long as it may."""
@@ -103,8 +125,10 @@ class Line:
         task.add_done_callback(partial(self._over, claimed, limit_s, stop_at))
 
     def knows(self, action_id: str) -> bool:
-        """Whether an action runs here or is to be handed in or given back."""
-        if action_id in self._tasks or (self._anteroom is not None and self._anteroom.knows(action_id)):
+        """Whether an action runs or waits here or is to be handed in or given back."""
+        if action_id in self._tasks or self._slots.knows(self, action_id):
+            return True
+        if self._anteroom is not None and self._anteroom.knows(action_id):
             return True
         ended = any(finish.action.action_id == action_id for finish in self.ended)
         return ended or any(claimed.action_id == action_id for claimed in self.interrupted)
@@ -146,7 +170,9 @@ class Line:
         if task is not None and action_id not in self._cancelling:
             self._cancelling.add(action_id)
             self._cancel(task, ActionCancelled(action_id=action_id))
-        waiting = self._anteroom.take(action_id) if self._anteroom is not None else None
+        waiting = self._slots.take(self, action_id)
+        if waiting is None and self._anteroom is not None:
+            waiting = self._anteroom.take(action_id)
         if waiting is not None:
             self.ended.append(self.executor.cancelled(waiting))
 
@@ -226,18 +252,22 @@ class Line:
         if self._anteroom is not None:
             started_s = stop_at / _STOPS_PER_S - limit_s
             self._anteroom.leave(claimed.action_type, max(asyncio.get_running_loop().time() - started_s, 0.0))
-            self.made_room()
-        if self._tasks.get(claimed.action_id) is not task:
-            task.cancelled() or task.exception()  # abandoned: look at it, so that nobody reports it as unseen
+        abandoned = self._tasks.get(claimed.action_id) is not task
+        if not abandoned:
+            del self._tasks[claimed.action_id], self._claimed[claimed.action_id]
+        self._slots.fill()
+        if abandoned:
+            task.cancelled() or task.exception()  # look at it, so that nobody reports it as unseen
             return
-        del self._tasks[claimed.action_id], self._claimed[claimed.action_id]
         asked_to_cancel = claimed.action_id in self._cancelling
         overdue = claimed.action_id in self._overdue
         self._cancelling.discard(claimed.action_id)
         self._overdue.discard(claimed.action_id)
         if not task.cancelled():
             error = task.exception()
-            self.ended.append(task.result() if error is None else self.executor.broken(claimed, error))
+            finish = task.result() if error is None else self.executor.broken(claimed, error)
+            self.ended.append(finish)
+            self._slots.lookahead.ended(finish.run_time_us / 1_000_000)
         elif asked_to_cancel:
             self.ended.append(self.executor.cancelled(claimed))
         elif overdue:

@@ -71,17 +71,26 @@ class Multiplexed:
         line = self._line
         if line is None or line.broken:
             line = await self._connect()
-        reply = await line.ask(command)
+        reply = await line.ask((command,))[0]
         if isinstance(reply, Exception):
             raise reply
         return reply
 
     async def execute_together(self, commands: Sequence[Command]) -> list[Any]:
-        """Several commands in one write; replies in order, errors among them as values."""
+        """Several commands in one write; replies in order, errors among them as values.
+
+        Who asked first goes on first, however many commands it sent.
+        """
         line = self._line
         if line is None or line.broken:
             line = await self._connect()
-        return await asyncio.gather(*[line.ask(command) for command in commands])
+        futures = line.ask(commands)
+        try:
+            return [await future for future in futures]
+        except BaseException:
+            for future in futures:
+                future.add_done_callback(_seen)
+            raise
 
     async def disconnect(self) -> None:
         """Close the shared connection; the next call opens one."""
@@ -113,6 +122,12 @@ class Multiplexed:
                 pass
 
 
+def _seen(future: asyncio.Future[Any]) -> None:
+    """Nobody waits for it any more, so nobody needs to hear of its error."""
+    if not future.cancelled():
+        future.exception()
+
+
 async def _from_pool(pool: Any) -> Any:
     if "command_name" in inspect.signature(pool.get_connection).parameters and _needs_a_name(pool):
         return await pool.get_connection("_")
@@ -139,18 +154,18 @@ class _Line(asyncio.Protocol):
         self._predecessor = transport.get_protocol()
         transport.set_protocol(self)
 
-    def ask(self, command: Command) -> asyncio.Future[Any]:
-        """Write a command; the future of its reply, an exception of the server's included as a value."""
-        future: asyncio.Future[Any] = self._loop.create_future()
+    def ask(self, commands: Sequence[Command]) -> list[asyncio.Future[Any]]:
+        """Write commands; the futures of their replies, an exception of the server's included as a value."""
         if self.broken:
-            future.set_exception(RedisConnectionError("the connection was closed"))
-            return future
-        request = hiredis.pack_command(tuple(command))
-        self._waiting.append((future, self._loop.time()))
+            raise RedisConnectionError("the connection was closed")
+        request = b"".join([hiredis.pack_command(tuple(command)) for command in commands])
+        futures: list[asyncio.Future[Any]] = [self._loop.create_future() for _ in commands]
+        now_s = self._loop.time()
+        self._waiting.extend((future, now_s) for future in futures)
         if self._watch is None and self._timeout_s is not None:
             self._watch = self._loop.call_later(self._timeout_s, self._look_for_overdue)
         self._transport.write(request)
-        return future
+        return futures
 
     def data_received(self, data: bytes) -> None:
         self._heard_s = self._loop.time()

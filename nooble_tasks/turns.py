@@ -1,4 +1,4 @@
-"""A worker's turns: hand in what ended, claim exactly what fits, start it. One round trip each."""
+"""A worker's turns: hand in what ended, claim what fits, start it. One round trip each."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from ._engine import Claim, Claimed, Clock, Engine, Finish, SchedulerError
 from .children import ChildrenCanceller
 from .line import Line
+from .slots import Slots
 
 IN_FLIGHT = 2  # while Redis answers one turn, what the other brought runs
 IDLE_CLAIM_S = 60.0  # a sleeping worker looks for itself so often, should a wake-up have been lost
@@ -22,7 +23,7 @@ _BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 class Turns:
-    """Takes turns for a worker with ``concurrency`` slots over the lines of its domains.
+    """Takes turns over the lines of a worker's domains, for the ``slots`` that they share.
 
     ``follow(domain, version)`` is awaited when a claim was decided under another version of the policy than
     the engine goes by, before what it brought starts. ``worker_id`` tells under which id it is registered
@@ -32,8 +33,7 @@ class Turns:
     def __init__(
         self,
         engine: Engine,
-        lines: Sequence[Line],
-        concurrency: int,
+        slots: Slots,
         *,
         follow: Callable[[str, int], Awaitable[None]],
         worker_id: Callable[[], str],
@@ -44,9 +44,11 @@ class Turns:
         self._engine = engine
         self._follow_policy = follow
         self._clock: Clock = engine.clock
-        self._lines = list(lines)
-        self._concurrency = concurrency
-        self._at_once = max((concurrency + IN_FLIGHT - 1) // IN_FLIGHT, 1)
+        self._slots = slots
+        self._lines = list(slots.lines)
+        # On one connection what was asked first is answered first. On two, later actions could start earlier.
+        self._in_flight = IN_FLIGHT if hasattr(engine.redis, "execute_together") else 1
+        self._at_once = max((slots.size + self._in_flight - 1) // self._in_flight, 1)
         self._worker_id = worker_id
         self._nudge = nudge
         self._on_lost = on_lost
@@ -73,7 +75,7 @@ class Turns:
         """Begin the turns that are due; whether any was. ``quiet``: claim nothing."""
         begun = False
         for line in self._lines:
-            if len(self._tasks) >= IN_FLIGHT:
+            if len(self._tasks) >= self._in_flight:
                 break
             if line.unsure:
                 # Only while no turn is under way is what the server says we own what we should know.
@@ -125,15 +127,16 @@ class Turns:
     def _free_slots(self, line: Line) -> int:
         if line.claims and not line.plenty:
             return 0  # one claim tells whether there is enough for two
-        running = sum(line.running for line in self._lines)
-        return min(self._concurrency - running - self._asked_for, self._at_once)
+        return min(self._slots.room - self._asked_for, self._at_once)
 
     async def _turn(self, line: Line, slots: int) -> None:
         finishes, wakes = line.take_ended(), line.wakes
-        worker_id = self._worker_id()
+        worker_id, loop = self._worker_id(), asyncio.get_running_loop()
+        began_s = loop.time()
         try:
             if slots > 0:
                 accepted, claim = await self._engine.finish_and_claim(line.domain, worker_id, finishes, slots)
+                self._slots.lookahead.turned(loop.time() - began_s)
                 if claim.policy_version != self._engine.policy_version and not claim.lost:
                     await self._follow(line.domain, claim.policy_version)
             else:

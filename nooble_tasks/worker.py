@@ -1,7 +1,9 @@
 """The worker: takes as many actions as it has free slots, runs them, hands in what ended.
 
-One turn is one round trip: hand in what finished, claim exactly as much as fits, start it. A worker with
-nothing to claim sleeps on its mailbox until an enqueue wakes it or something held or scheduled is due.
+One turn is one round trip: hand in what finished, claim as much as fits, start it. Where handlers are about
+as short as turns that is slightly more than there are free slots (`lookahead.py`), else exactly as much.
+A worker with nothing to claim sleeps on its mailbox until an enqueue wakes it or something held or scheduled
+is due.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from .pools import Pools
 from .server_check import check_at_start
 from .service import BaseService, by_domain
 from .settings import CommonAppSettings
+from .slots import Slots
 from .starting import insist
 from .turns import Turns
 
@@ -81,7 +84,8 @@ class BaseWorker:
         self._pools = Pools(app_settings)
         for service in services:
             service.use_pools(self._pools)
-        self._pools.on_freed(self._refill)
+        self._slots = Slots(self.concurrency)
+        self._pools.on_freed(self._slots.fill)
         self._event = asyncio.Event()
         self._lines = {domain: self._line(domain, service) for domain, service in self._services.items()}
         name = self.queue_manager.get_consumer_name(self.service_name, consumer_id_suffix or host_and_pid())
@@ -96,8 +100,7 @@ class BaseWorker:
         )
         self._turns = Turns(
             self.bus.engine,
-            list(self._lines.values()),
-            self.concurrency,
+            self._slots,
             follow=self.bus.policies.follow,
             worker_id=lambda: self.worker_id,
             nudge=self._event.set,
@@ -127,14 +130,8 @@ class BaseWorker:
             clock=self.bus.clock,
             limits=self.app_settings.payload_limits,
         )
-        line = Line(domain, executor, self._event.set, Anteroom(service, self.concurrency))
-        line.made_room = self._refill
-        return line
-
-    def _refill(self) -> None:
-        """A handler has room again; its threads and processes are shared by all domains."""
-        for line in self._lines.values():
-            line.refill()
+        anteroom = Anteroom(service, self.concurrency)
+        return Line(domain, executor, self._event.set, self._slots, anteroom)
 
     # -- what a user calls ------------------------------------------------------------------------------
 
@@ -193,11 +190,11 @@ class BaseWorker:
     @property
     def running(self) -> int:
         """How many actions run right now."""
-        return sum(line.running for line in self._lines.values())
+        return self._slots.running
 
     @property
     def waiting(self) -> int:
-        """How many claimed actions wait for room for their handler."""
+        """How many claimed actions wait for a slot or for room for their handler."""
         return sum(line.waiting for line in self._lines.values())
 
     @property
@@ -299,7 +296,7 @@ class BaseWorker:
         self._logger.info("worker %s is %s", self.worker_id, self.phase.state)
         self._membership.announce(self.phase)
         for line in self._lines.values():
-            if self.phase.leaving:
+            if not self.phase.claims:
                 line.give_back_waiting()
             line.wake()
         self._event.set()

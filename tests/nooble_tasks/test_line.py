@@ -11,6 +11,7 @@ import pytest
 from nooble_tasks import line as line_module
 from nooble_tasks._engine import Claimed, Finish, Outcome
 from nooble_tasks.line import Line
+from nooble_tasks.slots import Slots
 
 
 def claimed(name: str = "a") -> Claimed:
@@ -53,7 +54,7 @@ class Probe(Line):
     def __init__(self) -> None:
         self.run = FakeExecutor()
         self.nudged = asyncio.Event()
-        super().__init__("probe", cast(Any, self.run), self.nudged.set)
+        super().__init__("probe", cast(Any, self.run), self.nudged.set, Slots(10))
 
     async def outcomes(self) -> list[Outcome]:
         await asyncio.wait_for(self.nudged.wait(), 5)

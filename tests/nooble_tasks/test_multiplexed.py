@@ -47,6 +47,19 @@ async def test_several_commands_together_with_errors_as_values(shared: Multiplex
     assert isinstance(error, NoScriptError)
 
 
+async def test_who_asked_first_goes_on_first(shared: Multiplexed) -> None:
+    """Else a worker's second turn could start its actions before the first one's."""
+    order: list[int] = []
+
+    async def call(number: int, commands: int) -> None:
+        await shared.execute_together([("PING",)] * commands)
+        order.append(number)
+
+    await shared.execute_command("PING")
+    await asyncio.gather(*(call(number, 1 + (number * 7) % 5) for number in range(200)))
+    assert order == list(range(200))
+
+
 async def test_an_error_reply_is_raised_and_the_next_call_works(shared: Multiplexed) -> None:
     with pytest.raises(ResponseError, match="unknown command"):
         await shared.execute_command("NONSENSE")

@@ -13,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from nooble_tasks import turns as turns_module
 from nooble_tasks._engine import Claim, Claimed, Finish, Keys, ManualClock, Outcome, SchedulerError
 from nooble_tasks.line import Line
+from nooble_tasks.slots import Slots
 from nooble_tasks.turns import Turns
 
 NOTHING = Claim([], 0, False)
@@ -42,6 +43,7 @@ class FakeEngine:
         self.keys = Keys()
         self.redis = self
         self.owned: dict[bytes, bytes] = {}
+        self.execute_together = None  # as the shared connection has it
         self.released: list[str] = []
         self.asked: asyncio.Queue[tuple[str, list[Finish], int, asyncio.Future[Any]]] = asyncio.Queue()
 
@@ -66,11 +68,14 @@ class Table:
         self.followed: list[int] = []
         self.follow_fails: Exception | None = None
         self.nudged = asyncio.Event()
-        self.line = Line("probe", cast(Any, FakeExecutor()), self.nudged.set)
-        self.turns = Turns(
+        self.slots = Slots(10)
+        self.line = Line("probe", cast(Any, FakeExecutor()), self.nudged.set, self.slots)
+        self.turns = self.make_turns()
+
+    def make_turns(self) -> Turns:
+        return Turns(
             cast(Any, self.engine),
-            [self.line],
-            10,
+            self.slots,
             follow=self.follow,
             worker_id=lambda: self.worker_id,
             nudge=self.nudged.set,
@@ -142,6 +147,19 @@ async def test_never_more_slots_than_are_free(table: Table) -> None:
     *_, slots_3, third = await table.asked()
     assert slots_3 == 3
     await table.answer(third, NOTHING)
+
+
+async def test_on_connections_of_their_own_turns_follow_one_another(table: Table) -> None:
+    """Their answers could come in any order, and what was sent first is to start first."""
+    del table.engine.execute_together
+    turns = table.make_turns()
+    assert turns.begin(quiet=False)
+    *_, slots, future = await table.engine.asked.get()
+    assert slots == 10
+    table.line.plenty = True
+    assert not turns.begin(quiet=False)
+    future.set_result(NOTHING)
+    await turns.settle()
 
 
 async def test_quiet_claims_nothing(table: Table) -> None:
