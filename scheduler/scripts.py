@@ -6,7 +6,10 @@ A script's header is its contract and is executed, so it cannot drift:
   :mod:`scheduler.keys`;
 * ``-- @argv now_ms:int worker_id:str items:rest`` binds the arguments; ``rest`` gives ``items_at``, the index
   of the first of a variable number;
-* ``-- @include limits`` puts ``lib/limits.lua`` before the script, once, its own includes first;
+* ``-- @include limits`` puts ``lib/limits.lua`` before the script, once, its own includes first; of what is
+  included, :mod:`scheduler.lean` sends what is used;
+* ``-- @defer room over_limit …`` makes of ``lib/room.lua`` and what it includes the function ``room()`` that
+  gives these names of it: for what most calls do not need;
 * ``-- @wraps enqueue`` makes another verb's script the function ``enqueue()``, for a step that does the same
   and more; the arguments it reads must be this script's, too.
 
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
@@ -27,8 +31,9 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 
 from .errors import ScriptError
 from .keys import BY_NAME, lua_key
+from .lean import lean
 
-_DIRECTIVE = re.compile(r"^-- @(keys|argv|include|wraps) (.*)$", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^-- @(keys|argv|include|defer|wraps) (.*)$", re.MULTILINE)
 
 VERBS = ("enqueue", "claim", "extend", "finish", "release", "cancel", "promote", "reclaim")
 LOOKS = ("matching", "why", "place", "outcomes", "limits", "stops", "heads", "letters", "weigh")
@@ -74,7 +79,7 @@ def compose(verb: str, body: str) -> Script:
     _compose(f"{verb}.lua", body, parts, keys, [])
     argv = _argv(verb, body)
     prelude = [lua_key(name) for name in keys] + argv[0]
-    text = "\n".join([*prelude, *parts])
+    text = lean("\n".join([*prelude, *parts]))
     return Script(verb, text, hashlib.sha1(text.encode()).hexdigest(), argv[1])
 
 
@@ -93,6 +98,8 @@ def _compose(name: str, text: str, parts: list[str], keys: dict[str, None], path
                 keys[key] = None
         elif kind == "include":
             _compose(f"lib/{rest.strip()}.lua", _read_include(name, rest.strip()), parts, keys, [*path, name])
+        elif kind == "defer":
+            _defer(rest.split(), parts, keys, [*path, name])
         elif kind == "wraps":
             _wrap(rest.strip(), parts, keys, [*path, name])
     code = _strip_comments(text)
@@ -102,7 +109,19 @@ def _compose(name: str, text: str, parts: list[str], keys: dict[str, None], path
 
 def _wrap(verb: str, parts: list[str], keys: dict[str, None], path: list[str]) -> None:
     _compose(f"{verb}.lua", _read(f"{verb}.lua"), parts, keys, path)
-    parts[-1] = f"local function {verb}()\n{parts[-1]}\nend"
+    parts[-1] = _function(verb, parts[-1])
+
+
+def _defer(words: list[str], parts: list[str], keys: dict[str, None], path: list[str]) -> None:
+    include, *names = words
+    own = [*parts]
+    _compose(f"lib/{include}.lua", _read_include(path[-1], include), own, keys, path)
+    body = "\n".join([*own[len(parts) :], f"return {', '.join(names)}"])
+    parts.append(_function(include, lean(body)))
+
+
+def _function(name: str, body: str) -> str:
+    return f"local function {name}()\n{textwrap.indent(body, ' ')}\nend"
 
 
 def _read_include(name: str, include: str) -> str:

@@ -5,17 +5,18 @@
 --       periods_now: name|start_ms|end_ms|… of the calendar periods that contain now_ms, for tiers that refuse
 --       actions: (tenant:tier, id, head, data, due_ms, unique_key)*, '' for no tier, due time or unique key
 -- @include tier_of
--- @include room
+-- @include too_late
 -- @include delayed
 -- @include waiting
 -- @include wake
+-- @defer room over_backlog over_limit take_room missing_period rules_of
 -- REPLY: per action 1 (accepted in the tier it claims), '+<tier>' (accepted in that one), 0 (this id is already
 --        known), '=<id> <tier>' (that alive action is in its way), -1 (the stream's key holds something else),
 --        '!<reason> …' (refused, nothing written of it: see scheduler/admission.py); or
 --        'nopolicy', or {'periods', name*}: call again with these
 
 local SIZE = 6
-local ids, tenants, place_of = {}, {}, {}
+local ids, tenants, claims, place_of = {}, {}, {}, {}
 for i = actions_at, #ARGV, SIZE do
   ids[#ids + 1] = ARGV[i + 1]
   local claim = ARGV[i]
@@ -23,17 +24,25 @@ for i = actions_at, #ARGV, SIZE do
     local tenant, claimed = string.match(claim, '^([^:]*):(.*)$')
     place_of[claim] = {tenant, claimed}
     tenants[#tenants + 1] = tenant
+    claims[#claims + 1] = claim
   end
 end
 if not read_registry(tenants) then return 'nopolicy' end
+
+-- What few tiers have, a bounded backlog or limits that refuse, is looked at only where one has it.
+local over_backlog, over_limit, take_room, missing_period, rules_of
 local periods = {}
-for name, from, till in string.gmatch(periods_now, '([^|]+)|(%d+)|(%d+)') do
-  periods[name] = {tonumber(from), tonumber(till)}
+if settings.backlog or settings.refuse then
+  over_backlog, over_limit, take_room, missing_period, rules_of = room()
+  for name, from, till in string.gmatch(periods_now, '([^|]+)|(%d+)|(%d+)') do
+    periods[name] = {tonumber(from), tonumber(till)}
+  end
 end
-for claim, place in pairs(place_of) do
+for _, claim in ipairs(claims) do
+  local place = place_of[claim]
   local tier, refused = tier_of(place[1], place[2])
   local stream = tier and place[1] .. ':' .. tier
-  place_of[claim] = {stream, refused or (stream == claim and 1 or '+' .. tier), tier}
+  place[1], place[2], place[3] = stream, refused or (stream == claim and 1 or '+' .. tier), tier
   local refusing = stream and settings.refuse and settings.refuse[tier]
   local missing = refusing and missing_period(rules_of(stream, refusing), periods)
   if missing then return {'periods', missing, unpack(settings.periods or {})} end
@@ -44,8 +53,7 @@ local period = math.floor(now_ms / duplicate_window_ms)
 local ended = redis.call('HMGET', done_prefix .. period, unpack(ids))
 local ended_before = redis.call('HMGET', done_prefix .. (period - 1), unpack(ids))
 
-local reply, in_call, places, streams, added = {}, {}, {}, {}, {}
-local per_stream = {}
+local reply, in_call, places, streams, added, counts = {}, {}, {}, {}, {}, {}
 
 local function into_stream(stream, head, data)
   local entry = append(stream, head, data)
@@ -55,14 +63,10 @@ local function into_stream(stream, head, data)
     streams[#streams + 1] = stream
   end
   added[stream] = added[stream] + 1
-  return entry
+  return stream .. ' ' .. entry
 end
 
-local function place(stream, id, head, data, due_ms)
-  if not due_ms or due_ms <= now_ms then
-    local entry = into_stream(stream, head, data)
-    return entry and stream .. ' ' .. entry
-  end
+local function put_off(stream, id, head, data, due_ms)
   redis.call('HSET', delayed_key, id, cmsgpack.pack({head, data}))
   redis.call('ZADD', scheduled_key, due_ms, id)
   count_delayed(stream, 1)
@@ -73,7 +77,7 @@ local function in_the_way(id, at)
   return '=' .. id .. ' ' .. string.match(at, ':(%S+)')
 end
 
-local function admit(n, claim, id, head, data, due_ms, unique_key)
+local function admit(n, place, id, head, data, due_ms, unique_key)
   if alive[n] or in_call[id] then return in_the_way(id, alive[n] or in_call[id]) end
   if ended[n] or ended_before[n] then return 0 end
   if unique_key ~= '' then
@@ -82,35 +86,31 @@ local function admit(n, claim, id, head, data, due_ms, unique_key)
     local at = holder and (in_call[holder] or redis.call('HGET', actions_key, holder))
     if at then return in_the_way(holder, at) end
   end
-  local stream, said = place_of[claim][1], place_of[claim][2]
+  local stream, said, tier = place[1], place[2], place[3]
   if not stream then return said end
-  local tier, size = place_of[claim][3], #head + #data
-  local refused = over_backlog(stream, tier, size) or too_late(stream, head, now_ms)
-    or over_limit(stream, tier, tonumber(due_ms) or 0, now_ms, periods)
+  local size, due = #head + #data, tonumber(due_ms) or 0
+  local refused = over_backlog and over_backlog(stream, tier, size) or too_late(stream, head, now_ms)
+    or over_limit and over_limit(stream, tier, due, now_ms, periods)
   if refused then return refused end
-  local placed = place(stream, id, head, data, tonumber(due_ms))
+  local later = due > now_ms
+  local placed = later and put_off(stream, id, head, data, due) or into_stream(stream, head, data)
   if not placed then return -1 end
   if unique_key ~= '' then redis.call('HSET', unique_holders_key, unique_key, id) end
   in_call[id] = placed
-  take_room(stream, size, string.sub(placed, -1) == '-')
+  if take_room then take_room(stream, size, later) end
   places[#places + 1] = id
   places[#places + 1] = placed
-  per_stream[stream] = (per_stream[stream] or 0) + 1
+  counts[tier] = (counts[tier] or 0) + 1
   return said
 end
 
 for n = 1, #ids do
   local at = actions_at + (n - 1) * SIZE
-  reply[n] = admit(n, ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5])
+  reply[n] = admit(n, place_of[ARGV[at]], ids[n], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5])
 end
 if #places == 0 then return reply end
 
 write_all('HSET', actions_key, places)
-local counts = {}
-for stream, count in pairs(per_stream) do
-  local _, tier = split_stream(stream)
-  counts[tier] = (counts[tier] or 0) + count
-end
 for tier, count in pairs(counts) do redis.call('HINCRBY', counters_key, tier .. ':enqueued', count) end
 add_waiting(streams, added)
 wake_one() -- for a delayed action too: a sleeper may have to wake earlier than it planned

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
 from scheduler import ScriptError, scripts
+from scheduler.lean import lean
 from scheduler.scripts import compose, load
 from tests.scheduler.world import World, new, some
 
@@ -51,27 +52,59 @@ def test_no_script_asks_for_the_time_or_builds_a_name_of_a_key_by_hand() -> None
 
 
 def test_keys_and_arguments_are_bound_by_the_header() -> None:
-    script = compose("x", "-- @keys waiting ready\n-- @argv now_ms:int name:str items:rest\nreturn 1\n")
+    body = "return {waiting_key, ready_prefix, now_ms, name, items_at}"
+    script = compose("x", f"-- @keys waiting ready\n-- @argv now_ms:int name:str items:rest\n{body}\n")
     assert script.text.splitlines() == [
         "local waiting_key = KEYS[1] .. ':waiting'",
         "local ready_prefix = KEYS[1] .. ':ready:'",
         "local now_ms = tonumber(ARGV[1])",
         "local name = ARGV[2]",
         "local items_at = 3",
-        "return 1",
+        body,
     ]
     assert script.argv == ("now_ms", "name", "items")
 
 
 def test_includes_come_first_and_once() -> None:
-    text = compose("x", "-- @include returned\n-- @include waiting\n-- @include stream\nreturn 1").text
+    body = "add_waiting({}, {})\nput_back({})"
+    text = compose("x", f"-- @include returned\n-- @include waiting\n-- @include stream\n{body}").text
     assert text.count("local function split_stream") == 1
     assert (
         text.index("split_stream(stream)")
         < text.index("add_waiting(streams, added)")
         < text.index("put_back(")
     )
-    assert text.endswith("return 1")
+    assert text.endswith(body)
+
+
+def test_what_nothing_leads_to_is_not_sent() -> None:
+    text = compose("x", "-- @include waiting\nreturn split_stream('a:b')").text
+    assert "local function split_stream(stream)" in text
+    assert "add_waiting" not in text
+    assert "_key" not in text
+
+
+def test_what_only_a_function_without_callers_uses_is_not_sent_either() -> None:
+    texts = ("local A = 1", "local B = 2", "local function unused()", "  return A", "end", "return B")
+    assert lean("\n".join(texts)).splitlines() == ["local B = 2", "return B"]
+
+
+def test_a_statement_stays_and_so_does_what_it_uses() -> None:
+    text = "local T = {}\nlocal function f() return 1 end\nT.f = f\nlocal function g()\n  f()\nend\nreturn 1"
+    assert lean(text).splitlines() == [
+        "local T = {}",
+        "local function f() return 1 end",
+        "T.f = f",
+        "return 1",
+    ]
+
+
+async def test_a_deferred_part_is_made_when_it_is_called(redis: Redis) -> None:
+    text = "-- @include stream\n-- @defer place count_between\nreturn try == nil or place() ~= nil"
+    script = compose("x", text)
+    assert script.text.index("local function try") < script.text.index("local function place()")
+    assert "\n return count_between\nend" in script.text
+    assert await scripts.run(redis, script, "a:b", []) == 1
 
 
 def test_comments_are_not_sent() -> None:

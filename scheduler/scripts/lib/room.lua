@@ -1,4 +1,4 @@
--- @keys usage waiting held held_why overrides delayed_count
+-- @keys usage waiting overrides delayed_count
 -- @include tier_of
 -- @include reset
 -- @include running
@@ -7,7 +7,7 @@
 -- Is there room for one more action of a tenant? Asked only where the tier has such a rule. Each function
 -- returns nothing, or why not, with figures. The rules in plain Python: scheduler/oracle_admission.py.
 
-local backlogs, holds, rooms, anybody_held = {}, {}, {}, nil
+local backlogs, rooms = {}, {}
 
 -- What waits is what the stream has and nobody runs, and what is not in its stream yet: nothing is counted
 -- apart, so nothing can drift.
@@ -29,20 +29,6 @@ local function over_backlog(stream, tier, size)
   local known = backlog_of(stream, most[2] > 0)
   if most[1] > 0 and known[1] >= most[1] then return '!backlog actions ' .. known[1] .. ' ' .. most[1] end
   if most[2] > 0 and known[2] + size > most[2] then return '!backlog bytes ' .. known[2] .. ' ' .. most[2] end
-end
-
--- The tenant is held until later than the action may start.
-local function too_late(stream, head, now)
-  if anybody_held == nil then anybody_held = redis.call('EXISTS', held_key) == 1 end
-  local deadline = anybody_held and tonumber(string.match(head, '^v1 %S+ (%d+)')) or 0
-  if deadline == 0 then return nil end
-  if holds[stream] == nil then holds[stream] = redis.call('ZSCORE', held_key, stream) or false end
-  local held_until = holds[stream]
-  if not held_until or held_until == 'inf' then return nil end
-  held_until = math.ceil(tonumber(held_until))
-  if held_until > now and deadline <= held_until then
-    return '!deadline ' .. (held_until - now) .. ' ' .. (redis.call('HGET', held_why_key, stream) or '')
-  end
 end
 
 local function rules_of(stream, of_tier)

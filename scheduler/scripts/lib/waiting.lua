@@ -36,7 +36,12 @@ end
 
 -- Count `added[stream]` more actions as waiting, for each of `streams`.
 local function add_waiting(streams, added)
-  if #streams == 0 then return end
+  local first = streams[1]
+  if not first then return end
+  if not streams[2] then
+    if redis.call('HINCRBY', waiting_key, first, added[first]) == added[first] then enter_streams(streams) end
+    return
+  end
   local counts = redis.call('HMGET', waiting_key, unpack(streams))
   local updates, entering = {}, {}
   for i, stream in ipairs(streams) do
