@@ -98,12 +98,17 @@ class Bus:
         """The policy this process goes by: the newest it knows of the store, at first its own file's."""
         return self.engine.policy
 
+    @property
+    def policy_is_old(self) -> bool:
+        """Whether a second has passed since this process last asked for the newest policy."""
+        return time.monotonic() >= self._policy_known_until_s
+
     async def refresh_policy(self, *, now: bool = False) -> bool:
         """Know the newest policy as of a second ago, or as of `now`; whether it is another than before.
 
         Without an answer of Redis within a second, what is known has to do: whoever writes next tells.
         """
-        if not now and time.monotonic() < self._policy_known_until_s:
+        if not now and not self.policy_is_old:
             return False
         self._policy_known_until_s = time.monotonic() + POLICY_AGE_S
         try:
@@ -112,9 +117,14 @@ class Bus:
         except (RedisError, OSError):
             return False
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether commands may be sent: not before the server's clock is known."""
+        return not isinstance(self.clock, ServerClock) or self.clock.calibrated
+
     async def ready(self) -> None:
         """Before the first command: agree with the server about the time."""
-        if isinstance(self.clock, ServerClock) and not self.clock.calibrated:
+        if isinstance(self.clock, ServerClock) and not self.is_ready:
             async with self._calibrating:
                 if not self.clock.calibrated:
                     await self.clock.calibrate(self.redis)

@@ -11,10 +11,9 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from pydantic import BaseModel
 from redis.exceptions import RedisError
 
-from ._engine import INHERITED, Enqueued, NewAction
+from ._engine import Enqueued
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
 from .callbacks import callback_for, listen, push
@@ -32,17 +31,31 @@ from .handle import (
     unavailable,
     wait_for_response,
 )
-from .idempotency import action_id_for
 from .ids import check_id
 from .inspector import Inspector
 from .middleware import ClientMiddleware
 from .operating import Operator
+from .preparing import Prepared, Preparer
 from .refusals import error_of
 from .schedules import Schedules
-from .sending import Prepared, send
+from .sending import send
 from .settings import CommonAppSettings
 from .times import delay_seconds, due_ms, moment
 from .workers import Workers
+
+_GIVEN = (
+    "tenant_tier",
+    "deadline",
+    "idempotency_key",
+    "unique_key",
+    "callback_action_type",
+    "session_id",
+    "task_id",
+    "metadata",
+)
+"""What `enqueue_action` may be given beside an action, by the names of its fields."""
+
+_NOTHING = (None,) * len(_GIVEN)
 
 
 class BaseRedisClient:
@@ -64,6 +77,7 @@ class BaseRedisClient:
         self.cancellations = Cancellations(self.bus)
         self.dead_letters = DeadLetters(self.bus)
         self.schedules = Schedules(self.bus, service_name)
+        self._prepare = Preparer(service_name, self.bus)
 
     # -- fire and forget --------------------------------------------------------------------------------
 
@@ -101,20 +115,13 @@ class BaseRedisClient:
             action = DomainAction(action_type=action, tenant_id=tenant_or_current(tenant_id), data=data)
         elif data is not None or tenant_id is not None:
             raise InvalidAction("give data and tenant_id with an action type, not with a DomainAction")
-        changes: dict[str, Any] = {
-            "tenant_tier": tier,
-            "deadline": moment(deadline, "deadline"),
-            "idempotency_key": idempotency_key,
-            "unique_key": unique_key,
-            "callback_action_type": callback,
-            "session_id": session_id,
-            "task_id": task_id,
-            "metadata": dict(metadata) if metadata else None,
-        }
-        changes = {name: value for name, value in changes.items() if value is not None}
-        action = action.model_copy(update=changes) if changes else action
+        given = (tier, deadline, idempotency_key, unique_key, callback, session_id, task_id, metadata)
+        if given != _NOTHING:
+            values = (tier, moment(deadline, "deadline"), *given[2:7], dict(metadata) if metadata else None)
+            changes = {name: value for name, value in zip(_GIVEN, values, strict=True) if value is not None}
+            action = action.model_copy(update=changes)
         if action.callback_action_type is not None or callback_context is not None:
-            action = self._with_callback(action, None, callback_context)
+            action = self._prepare.with_callback(action, None, callback_context)
         reply_to = "" if action.callback_action_type else self.bus.replies.client_id
         prepared = await self._prepared(
             action, reply_to=reply_to, due_ms=due_ms(delay, run_at, self.bus.clock.now_ms)
@@ -136,7 +143,7 @@ class BaseRedisClient:
             await self._prepared(action, reply_to="" if action.callback_action_type else client_id)
             for action in actions
         ]
-        enqueued = await self._send(prepared)
+        enqueued = await send(self.bus, prepared, self.middleware)
         return [
             ActionHandle(self.bus, sent, domain, said.tier, accepted=said.accepted, refused=error_of(said))
             for (sent, domain, _), said in zip(prepared, enqueued, strict=True)
@@ -173,7 +180,7 @@ class BaseRedisClient:
         until = now + timedelta(seconds=delay_seconds(timeout, "timeout"))
         until = earliest(self._in_context(action).deadline, until) or until
         prepared = await self._prepared(
-            action.model_copy(update={"deadline": until}), reply_to=self.bus.replies.client_id, waits=True
+            action.copied_with({"deadline": until}), reply_to=self.bus.replies.client_id, waits=True
         )
         sent, domain, _ = prepared
         remaining = max((until - now).total_seconds(), 0.0)
@@ -205,7 +212,7 @@ class BaseRedisClient:
         Arguments override the action's own fields, and what is decided here is written into `action`, so
         that the caller knows where to listen. Raises ValueError when neither names the callback's type.
         """
-        complete = self._with_callback(action, callback_event_name, callback_context)
+        complete = self._prepare.with_callback(action, callback_event_name, callback_context)
         for name in ("callback_action_type", "callback_queue_name", "correlation_id", "origin_service"):
             setattr(action, name, getattr(complete, name))
         await self._send_one(await self._prepared(action))
@@ -249,92 +256,18 @@ class BaseRedisClient:
         return self.queue_manager.registry.domain_for(action.action_type, action.target_service)
 
     async def _prepared(self, action: DomainAction, **how: Any) -> Prepared:
-        """`_prepare` under the policy in force: a domain nobody has served yet begins with it."""
+        """Prepared under the policy in force: a domain nobody has served yet begins with it."""
         for each in self.middleware:
             action = await each.before_enqueue(action)
-        await self.bus.refresh_policy()
+        if self.bus.policy_is_old:
+            await self.bus.refresh_policy()
         return self._prepare(action, **how)
 
-    def _prepare(
-        self, action: DomainAction, *, reply_to: str = "", due_ms: int = 0, waits: bool = False
-    ) -> Prepared:
-        """Complete and check an action and serialise it, once; nothing is written yet.
-
-        `waits`: the sender waits for the response.
-        """
-        chosen, action = action.tenant_tier, self._in_context(action)
-        domain = self._domain_of(action)
-        action_id = action.action_id
-        if not waits:
-            action = self._with_known_queue(action, domain)
-        tier = chosen or (INHERITED + action.tenant_tier if action.tenant_tier else "")
-        update: dict[str, Any] = {}
-        if action.origin_service is None:
-            update["origin_service"] = self.service_name
-        if action.idempotency_key is not None:
-            update["action_id"] = action_id = action_id_for(domain, action.tenant_id, action.idempotency_key)
-        if waits:
-            update["callback_queue_name"] = self.bus.keys.response(domain, action_id)
-            update["correlation_id"] = action.correlation_id or action_id
-        if update:
-            # What is set here is checked already: pydantic's own copy does not check it once more.
-            action = BaseModel.model_copy(action, update=update)
-        # 0 would mean that there is none
-        deadline_ms = max(int(action.deadline.timestamp() * 1000), 1) if action.deadline else 0
-        return (
-            action,
-            domain,
-            NewAction(
-                action.action_id,
-                action.action_type,
-                action.tenant_id,
-                tier,
-                action.to_json(self.settings.payload_limits),
-                due_ms,
-                deadline_ms,
-                reply_to,
-                f"{action.tenant_id}:{action.unique_key}" if action.unique_key else "",
-            ),
-        )
-
     async def _send_one(self, prepared: Prepared) -> Enqueued:
-        (said,) = await self._send([prepared])
-        if refused := error_of(said):
+        (said,) = await send(self.bus, (prepared,), self.middleware)
+        if said.refusal is not None and (refused := error_of(said)):
             raise refused
         return said
 
     async def _send(self, prepared: Sequence[Prepared]) -> list[Enqueued]:
         return await send(self.bus, prepared, self.middleware)
-
-    def _with_known_queue(self, action: DomainAction, domain: str) -> DomainAction:
-        """The action with a callback list where it asks for callbacks; no other name is taken on trust."""
-        name = action.callback_queue_name
-        own_response = self.bus.keys.response(domain, action.action_id)
-        known = name is None or self.queue_manager.is_callback_queue(domain, name)
-        if not known and (action.callback_action_type or name != own_response):
-            raise InvalidAction(
-                f"callback_queue_name {name!r} is not a callback list of {domain!r}; leave it out, or "
-                "take it from QueueManager.get_callback_queue"
-            )
-        if action.callback_action_type is not None and name is None:
-            return self._with_callback(action, None, None)
-        return action
-
-    def _with_callback(self, action: DomainAction, event: str | None, context: str | None) -> DomainAction:
-        event = event or action.callback_action_type
-        if not event:
-            raise ValueError("name the callback: callback_event_name=..., or action.callback_action_type")
-        domain = self._domain_of(action)
-        origin = action.origin_service or self.service_name
-        queue = action.callback_queue_name
-        if queue is None or context is not None:
-            last = check_id("callback_context", context) if context else ""
-            queue = self.bus.keys.callback(domain, origin, event, last)
-        return action.model_copy(
-            update={
-                "callback_action_type": event,
-                "callback_queue_name": queue,
-                "correlation_id": action.correlation_id or action.action_id,
-                "origin_service": origin,
-            }
-        )

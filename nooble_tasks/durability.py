@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 
-from ._engine import Enqueued, UnconfirmedError
+from ._engine import UnconfirmedError
 from .delivery_errors import NotReplicated
-
-
-async def with_doubts(call: Awaitable[list[Enqueued]], doubts: list[UnconfirmedError]) -> list[Enqueued]:
-    """What was enqueued, confirmed by replicas or not; `doubts` gets what was not."""
-    try:
-        return await call
-    except UnconfirmedError as error:
-        doubts.append(error)
-        return error.enqueued
 
 
 def raise_doubts(doubts: Sequence[UnconfirmedError]) -> None:

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from redis.exceptions import RedisError
 
 from ._engine import Enqueued, NewAction, SchedulerError, UnconfirmedError
-from .actions import DomainAction
 from .bus import Bus
 from .children import MOST_KEPT, Child
 from .context import in_attempt, note_child
-from .durability import raise_doubts, with_doubts
+from .durability import raise_doubts
 from .handle import unavailable
 from .middleware import ClientMiddleware, after_enqueue
-
-Prepared = tuple[DomainAction, str, NewAction]
-"""An action, the domain it goes to, and how the engine gets it."""
+from .preparing import Prepared
 
 
 async def send(
@@ -40,19 +37,25 @@ async def send(
 
 
 async def _put_in_line(bus: Bus, prepared: Sequence[Prepared]) -> list[Enqueued]:
-    by_domain: dict[str, list[int]] = {}
-    for index, (_, domain, _) in enumerate(prepared):
-        by_domain.setdefault(domain, []).append(index)
-    said: dict[int, Enqueued] = {}
+    by_domain: dict[str, list[NewAction]] = {}
+    for _, domain, new in prepared:
+        by_domain.setdefault(domain, []).append(new)
+    said: dict[str, list[Enqueued]] = {}
     doubts: list[UnconfirmedError] = []
     try:
-        await bus.ready()
-        for domain, indexes in by_domain.items():
+        if not bus.is_ready:
+            await bus.ready()
+        for domain, actions in by_domain.items():
             async with bus.calls:
-                call = bus.engine.enqueue(domain, [prepared[i][2] for i in indexes])
-                enqueued = await with_doubts(call, doubts)
-            said.update(zip(indexes, enqueued, strict=True))
+                try:
+                    said[domain] = await bus.engine.enqueue(domain, actions)
+                except UnconfirmedError as doubt:  # in line, but not on enough replicas
+                    doubts.append(doubt)
+                    said[domain] = doubt.enqueued
     except (RedisError, OSError, SchedulerError) as error:
         raise unavailable(error) from error
     raise_doubts(doubts)
-    return [said[index] for index in range(len(prepared))]
+    if len(said) == 1:
+        return said.popitem()[1]
+    in_order = {domain: iter(enqueued) for domain, enqueued in said.items()}
+    return [next(in_order[domain]) for _, domain, _ in prepared]

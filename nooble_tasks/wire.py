@@ -92,6 +92,18 @@ class WireModel(BaseModel):
             setattr(copy, name, value)
         return copy
 
+    def copied_with(self, update: dict[str, Any]) -> Self:
+        """A copy with values that are checked already, at a fraction of what pydantic takes for it."""
+        if self.__pydantic_private__ is not None:  # of a subclass of the user's
+            return super().model_copy(update=update)
+        cls, set_plain = type(self), object.__setattr__
+        copy = cls.__new__(cls)
+        set_plain(copy, "__dict__", {**self.__dict__, **update})
+        set_plain(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__ | update.keys())
+        set_plain(copy, "__pydantic_extra__", None)
+        set_plain(copy, "__pydantic_private__", None)
+        return copy
+
     def to_json(self, limits: PayloadLimits = DEFAULT_LIMITS) -> bytes:
         """The message as JSON; a typed error naming what is too large, too deep or not serialisable."""
         try:

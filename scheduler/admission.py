@@ -13,7 +13,7 @@ counts as registered for the default tier; under ``unregistered = "claimed"`` it
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .backlog import Backlog
@@ -102,32 +102,45 @@ def admission_of(policy: Policy) -> Admission:
     return Admission(tuple(policy.names()), policy.default_tier, policy.unregistered)
 
 
-def periods_arg(names: Iterable[str], now_ms: int) -> str:
-    """Calendar periods as the script takes them."""
-    periods = [(name, period_at(name, now_ms)) for name in names]
-    return "|".join(f"{name}|{period.start_ms}|{period.end_ms}" for name, period in periods)
+class PeriodsArg:
+    """Calendar periods as the ``enqueue`` script takes them, worked out anew when one of them is over."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self._text = ""
+        self._from_ms = self._till_ms = 0
+
+    def at(self, now_ms: int) -> str:
+        """The periods that contain ``now_ms``."""
+        if not self._from_ms <= now_ms < self._till_ms:
+            periods = [(name, period_at(name, now_ms)) for name in self.names]
+            self._text = "|".join(f"{name}|{period.start_ms}|{period.end_ms}" for name, period in periods)
+            self._from_ms = max((period.start_ms for _, period in periods), default=now_ms)
+            self._till_ms = min((period.end_ms for _, period in periods), default=now_ms)
+        return self._text
 
 
-def enqueue_args(batch: Sequence[NewAction], now_ms: int) -> Iterator[Any]:
+def enqueue_args(batch: Sequence[NewAction], now_ms: int) -> list[Any]:
     """Actions as the ``enqueue`` script takes them."""
-    for action in batch:
-        ready_ms = max(now_ms, action.due_ms)
-        yield f"{action.tenant_id}:{action.tier}"
-        yield action.action_id
-        yield (
-            f"v1 {action.action_id} {action.deadline_ms} {action.action_type} {ready_ms} "
-            f"{action.reply_to or '-'} {action.unique_key or '-'}"
+    args: list[Any] = []
+    for action_id, action_type, tenant_id, tier, payload, due_ms, deadline_ms, reply_to, unique_key in batch:
+        args += (
+            f"{tenant_id}:{tier}",
+            action_id,
+            f"v1 {action_id} {deadline_ms} {action_type} {max(now_ms, due_ms)} {reply_to or '-'} "
+            f"{unique_key or '-'}",
+            payload,
+            due_ms or "",
+            unique_key,
         )
-        yield action.payload
-        yield action.due_ms or ""
-        yield action.unique_key
+    return args
 
 
 def read_enqueued(action: NewAction, said: Any) -> Enqueued:
     """What the script says of one action."""
-    claimed = action.tier.removeprefix(INHERITED)
     if said == 1:
-        return Enqueued(action.action_id, True, tier=action.tier)
+        return Enqueued(action.action_id, True, "", action.tier)
+    claimed = action.tier.removeprefix(INHERITED)
     if said == 0:
         return Enqueued(action.action_id, False, action.action_id, claimed)
     if said == -1:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, TypeVar
 
 from . import moving, scripts, shared_tenants
-from .admission import enqueue_args, periods_arg, read_enqueued, settings_json
+from .admission import PeriodsArg, enqueue_args, read_enqueued, settings_json
 from .calendar import period_at
 from .clock import Clock
 from .finish_extra import finish_args
@@ -78,6 +78,7 @@ class Engine:
         self.replication: Replication | None = None
         self._compiled: dict[str, CompiledPolicy] = {}
         self._periods: dict[str, tuple[str, ...]] = {}
+        self._periods_arg: dict[str, PeriodsArg] = {}
 
     def use_policy(self, policy: Policy, version: int) -> None:
         """From now on this process goes by ``policy``, published as ``version``."""
@@ -116,22 +117,23 @@ class Engine:
         fixed = self.enqueue_head(domain, now_ms)
         calls = [(script, root, [*fixed, *enqueue_args(batch, now_ms)]) for batch in batches]
         replies, unsure = await run_confirmed(self._run, self.redis, calls, self.replication)
-        for at, reply in enumerate(replies):
+        enqueued: list[Enqueued] = []
+        for batch, reply in zip(batches, replies, strict=True):
             if await self.asks_again(domain, reply):
-                replies[at] = await self.enqueue(domain, batches[at])
-        enqueued = [
-            said if isinstance(said, Enqueued) else read_enqueued(action, said)
-            for batch, reply in zip(batches, replies, strict=True)
-            for action, said in zip(batch, reply, strict=True)
-        ]
+                enqueued += await self.enqueue(domain, batch)
+            else:
+                enqueued += map(read_enqueued, batch, reply)
         if unsure is not None:
             raise unsure.about(enqueued)
         return enqueued
 
     def enqueue_head(self, domain: str, now_ms: int) -> list[Any]:
         """The first arguments of the ``enqueue`` script, for whoever wraps it."""
-        periods = self._periods.get(domain) or self._policy(domain).periods
-        return [now_ms, self.duplicate_window_ms, periods_arg(periods, now_ms)]
+        names = self._periods.get(domain) or self._policy(domain).periods
+        periods = self._periods_arg.get(domain)
+        if periods is None or periods.names != names:
+            periods = self._periods_arg[domain] = PeriodsArg(names)
+        return [now_ms, self.duplicate_window_ms, periods.at(now_ms)]
 
     async def asks_again(self, domain: str, reply: Any) -> bool:
         """Give ``enqueue`` what it lacked, where it wrote nothing and is to be called again."""
