@@ -60,13 +60,15 @@ class Ledger:
                 await client.close()
                 await direct.aclose()
 
-    async def send(self, many: int, *, verb: str = "work", tier: str = "open", **data: Any) -> None:
-        """Enqueue ``many`` actions of ten tenants."""
+    async def send(
+        self, many: int, *, verb: str = "work", tier: str = "open", tenants: int = 10, **data: Any
+    ) -> None:
+        """Enqueue ``many`` actions of so many ``tenants`` in turn."""
         first = len(self.accepted) + len(self.unsure)
         actions = [
             DomainAction(
                 action_type=f"{DOMAIN}.{verb}",
-                tenant_id=f"tenant-{number % 10}",
+                tenant_id=f"tenant-{number % tenants}",
                 tenant_tier=tier,
                 data={"number": number, **data},
             )

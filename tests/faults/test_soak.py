@@ -152,7 +152,7 @@ async def under_fire(soak: Soak) -> None:
     while (passed := time.monotonic() - begun) < LASTS_S:
         await soak.ledger.send(soak.chance.randint(1, 60), takes_s=soak.chance.choice([0, 0.002, 0.02]))
         await soak.ledger.send(5, tier="narrow")
-        await soak.ledger.send(8, tier="few", takes_s=0.1)
+        await soak.ledger.send(8, tier="few", tenants=2, takes_s=0.1)
         await soak.chance.choice(soak.faults())()
         with contextlib.suppress(RedisError, OSError):
             await soak.ledger.follow()
