@@ -73,7 +73,7 @@ for stream, entries in pairs(acknowledged) do
   try('XDEL', key, unpack(entries))
 end
 
-local not_now = {}
+local not_now, later = {}, false
 
 local function extra_of(at)
   if ARGV[at + 8] == '' then return {} end
@@ -96,6 +96,7 @@ local function again(n, at, id, outcome)
   local due_ms = tonumber(ARGV[at + 3])
   if due_ms > now_ms then
     redis.call('ZADD', scheduled_key, due_ms, id)
+    later = true
   else
     group(at_once, stream, entry_of[n])
   end
@@ -152,7 +153,8 @@ for stream in pairs(acknowledged) do
   local key = domain_tag .. stream
   if try('XLEN', key) == 0 then redis.call('DEL', key) end
 end
-if end_concurrency_holds(streams) > 0 or next(at_once) then wake_one() end
+-- For what is due later, too: who sleeps planned without it, and who hands it in may claim nothing by then.
+if end_concurrency_holds(streams) > 0 or next(at_once) or later then wake_one() end
 
 for outcome, of_outcome in pairs(counts) do
   local per_tier = {}

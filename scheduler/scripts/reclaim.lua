@@ -86,14 +86,14 @@ if #taken > 0 then
   end_concurrency_holds(freed)
   for tier, count in pairs(counts) do redis.call('HINCRBY', counters_key, tier .. ':reclaimed', count) end
 end
-local unread = 0
-if redis.call('EXISTS', owned_key) == 0 then
-  unread = redis.call('LLEN', mailbox_prefix .. worker) -- it may have been woken for work it did not take
+local gone = redis.call('EXISTS', owned_key) == 0
+if gone then
   redis.call('ZREM', workers_key, worker)
   redis.call('HDEL', worker_info_key, worker)
   redis.call('ZREM', sleepers_key, worker)
   redis.call('DEL', cancelling_prefix .. worker, mailbox_prefix .. worker)
 end
-if #taken > 0 or unread > 0 then wake_one() end
+-- It may have been woken for work it did not take, or have been the one who knew when the next is due.
+if #taken > 0 or gone then wake_one() end
 reply[2] = #taken
 return reply

@@ -7,7 +7,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from nooble_tasks import BaseRedisClient, DomainAction, RateLimited, RetryBudget, RetryPolicy, handles
+from nooble_tasks import BaseRedisClient, DomainAction, RateLimited, Retry, RetryBudget, RetryPolicy, handles
 from nooble_tasks._engine import Outcome
 from tests.nooble_tasks.support import AT_ONCE, ProbeService, action, until, working
 from tests.nooble_tasks.test_executor import NOW, Once, claimed, end_of, error, executor
@@ -96,3 +96,21 @@ async def test_an_outage_costs_no_more_attempts_than_the_budget_and_stops_nobody
         await until(retried, "retries go on")
         attempts = sum(each.action_type == "probe.ill" for each in service.calls)
         assert attempts <= many + 5 + 1 + 20 * (loop.time() - began)
+
+
+async def test_a_lone_worker_with_nothing_else_to_do_retries_in_time(
+    redis: Redis, client: BaseRedisClient
+) -> None:
+    """Its last claim knew of nothing that is due; what it hands in is due soon."""
+    runs: list[float] = []
+
+    class Stumbling(ProbeService):
+        @handles("probe.stumble")
+        async def stumble(self, _: DomainAction) -> int:
+            runs.append(asyncio.get_running_loop().time())
+            if len(runs) == 1:
+                raise Retry(0.1)
+            return len(runs)
+
+    async with working(redis, Stumbling()):
+        assert (await client.request(action("stumble"), timeout=10)).data == 2

@@ -100,11 +100,13 @@ async def test_again_at_once(world: World, outcome: str, deliveries: int) -> Non
     assert (await world.claim()).actions[0].attempt == deliveries + 1
 
 
-async def test_again_at_once_wakes_a_sleeper(world: World) -> None:
+@pytest.mark.parametrize("due_ms", [NOW, NOW + 100])
+async def test_again_wakes_a_sleeper(world: World, due_ms: int) -> None:
+    """For what is due later, too: it planned its sleep without it."""
     await world.worker("w2")
     action = await claimed(world)
     await world.claim("w2")
-    await world.finish(action, outcome=Outcome.RETRY, due_ms=NOW)
+    await world.finish(action, outcome=Outcome.RETRY, due_ms=due_ms)
     assert await world.mailbox("w2") == ["wake"]
 
 

@@ -138,6 +138,16 @@ async def test_a_wake_up_that_died_with_its_worker_is_passed_on(world: World) ->
     assert await world.mailbox("w2") == ["wake"]
 
 
+async def test_who_knew_when_the_next_is_due_died_and_another_is_told(world: World) -> None:
+    await world.enqueue(new("x1", due_ms=NOW + 90_000))
+    assert (await world.claim("w1")).next_due_ms == NOW + 90_000
+    world.clock.advance(world.engine.lease_ms + 1)
+    await world.worker("w2")
+    await world.redis.zadd(world.key("sleepers"), {"w2": world.now - 1})
+    assert await world.engine.reclaim(world.domain) == (1, 0)
+    assert await world.mailbox("w2") == ["wake"]
+
+
 async def test_a_retried_action_of_the_dead_worker_is_not_its_any_more(world: World) -> None:
     await world.enqueue(*some(2))
     claim = await world.claim()

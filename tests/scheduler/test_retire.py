@@ -35,6 +35,19 @@ async def test_a_wake_up_it_did_not_use_is_passed_on(world: World) -> None:
     assert await world.mailbox("w2") == ["wake"]
 
 
+async def test_who_knew_when_the_next_is_due_leaves_and_another_is_told(world: World) -> None:
+    await world.worker("w2")
+    await world.claim("w2")
+    world.clock.advance(1)
+    await world.claim("w1")
+    await world.enqueue(new("x1", due_ms=world.now + 90_000))
+    assert await world.mailbox("w1") == ["wake"]
+    assert (await world.claim("w1")).next_due_ms == world.now + 90_000
+    await world.redis.delete(world.key("mailbox", "w1"))
+    await world.engine.retire(world.domain, "w1")
+    assert await world.mailbox("w2") == ["wake"]
+
+
 async def test_unknown(world: World) -> None:
     before = await world.snapshot()
     assert await world.engine.retire(world.domain, "stranger")
