@@ -108,8 +108,9 @@ class Schedules:
         )
         domain = check_domain(domain or domain_of(action_type))
         async with self._asking():
-            await self._store.create(domain, made, by=by or self._service_name, why=why)
+            # First, because who is told that there is such a schedule already does not come as far as that.
             await self._bus.redis.sadd(self._bus.keys.shared("domains"), domain)
+            await self._store.create(domain, made, by=by or self._service_name, why=why)
             return _info(await self._store.get(domain, schedule_id))
 
     async def edit(
