@@ -53,7 +53,7 @@ class Crew:
         """Start a worker; it may not have registered yet."""
         values = {**self.settings, **settings}
         member = _context.Process(
-            target=_work, args=(url or self.url, self.policy_file, concurrency, values), daemon=True
+            target=work, args=(url or self.url, self.policy_file, concurrency, values), daemon=True
         )
         member.start()
         self.members.append(member)
@@ -81,7 +81,8 @@ def pid_of(member: BaseProcess) -> int:
     return member.pid
 
 
-def _work(url: str, policy_file: str, concurrency: int, values: dict[str, Any]) -> None:
+def work(url: str, policy_file: str, concurrency: int, values: dict[str, Any]) -> None:
+    """What a worker's process does, until it is told to stop."""
     while True:
         try:
             return asyncio.run(_run(url, policy_file, concurrency, dict(values)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,13 +48,21 @@ class Treatment:
 
 PASS = Treatment()
 Decide = Callable[[Call], Treatment]
+MOMENTS = ("before", "while", "after")
+
+
+def treatment_at(moment: str, and_then: Callable[[], None]) -> Treatment:
+    """The connection breaks before, while or after the server gets the call."""
+    return Treatment(
+        drop=moment == "before", half=moment == "while", mute=moment == "after", and_then=and_then
+    )
 
 
 class Proxy:
     """Listens on a free port of 127.0.0.1 while the block lasts. ``decide`` is asked about every call.
 
-    ``swallow``: bytes are taken and never passed on, as by a half-open link. ``delay_s`` before each piece,
-    ``piece`` bytes at a time.
+    ``swallow``: bytes are taken and never passed on, as by half-open links; ``half_open`` does that to some
+    of the connections there are. ``delay_s`` before each piece, ``piece`` bytes at a time.
     """
 
     def __init__(self, server_url: str, decide: Decide | None = None) -> None:
@@ -91,6 +100,20 @@ class Proxy:
         for link in list(self._links):
             link.cut()
 
+    def half_open(self, share: float, chance: random.Random) -> int:
+        """From now on nothing passes through some of the connections there are, until their client gives
+        them up; how many."""
+        links = sorted(self._links, key=id)
+        chosen = chance.sample(links, max(1, round(share * len(links)))) if links else []
+        for link in chosen:
+            link.dead = True
+        return len(chosen)
+
+    @property
+    def connections(self) -> int:
+        """How many there are now."""
+        return len(self._links)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -125,6 +148,7 @@ class _Link:
         self._proxy = proxy
         self._from_client, self._to_client = client
         self._from_server, self._to_server = server
+        self.dead = False
         # Replies come in the order of requests: the treatments that wait for theirs.
         self._expected: deque[Treatment] = deque()
 
@@ -145,7 +169,7 @@ class _Link:
     async def _requests(self) -> None:
         buffer = bytearray()
         while chunk := await self._from_client.read(_CHUNK):
-            if self._proxy.swallow:
+            if self._proxy.swallow or self.dead:
                 continue
             buffer += chunk
             while (end := message_end(buffer) if buffer else None) is not None:
@@ -180,7 +204,7 @@ class _Link:
                 treatment = self._expected.popleft()
                 if treatment.mute:
                     self._break(treatment)
-                if not self._proxy.swallow:
+                if not (self._proxy.swallow or self.dead):
                     await self._pass_on(self._to_client, reply)
                 self._say_what_is_due()
 

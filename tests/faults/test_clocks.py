@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from tests.faults.crew import Crew
 from tests.faults.doses import dose
 from tests.faults.ledger import Ledger
 
-ACTIONS = dose(100, 4_000)
+ACTIONS = dose(100, 200)
+JUMPS = dose(1, 20)
 TAKES_S = 1.2
 """Two of them in a row outlast two leases."""
 HOUR_S = 3_600
@@ -23,10 +25,14 @@ HOUR_S = 3_600
 @pytest.mark.parametrize("jump_s", [2 * HOUR_S, -2 * HOUR_S])
 async def test_a_workers_clock_jumps(ledger: Ledger, crew: Crew, jump_s: int) -> None:
     """Nobody's lease is taken and no limit is exceeded, because no decision rests on that clock."""
-    crew.hire(clock_jump_s=jump_s)
     crew.hire()
-    await ledger.send(ACTIONS // 2, takes_s=TAKES_S)
-    await ledger.send(ACTIONS // 2, tier="narrow", takes_s=TAKES_S)
+    for _ in range(JUMPS):
+        jumping = crew.hire(clock_jump_s=jump_s)
+        await ledger.send(ACTIONS // 2, takes_s=TAKES_S)
+        await ledger.send(ACTIONS // 2, tier="narrow", takes_s=TAKES_S)
+        await ledger.until_ended()
+        crew.stop(jumping)
+        assert await asyncio.to_thread(crew.gone, jumping) == 0
     await ledger.check(extra_runs=0)
 
 
@@ -39,8 +45,12 @@ async def test_a_worker_takes_the_servers_clock_for_hours_off(
     Nothing is lost and nobody's work is taken: a lease that moves is alive, wherever it ends.
     """
     crew.hire()
-    crew.hire(server_ahead_s=ahead_s)
-    await ledger.send(ACTIONS, takes_s=TAKES_S)
+    for _ in range(JUMPS):
+        wrong = crew.hire(server_ahead_s=ahead_s)
+        await ledger.send(ACTIONS, takes_s=TAKES_S)
+        await ledger.until_ended()
+        crew.stop(wrong)
+        assert await asyncio.to_thread(crew.gone, wrong) == 0
     await ledger.check(extra_runs=0)
 
 
@@ -63,12 +73,16 @@ async def test_the_servers_clock_jumps(
             before_s = (await ledger.redis.time())[0]
             crew.hire()
             crew.hire()
-            await ledger.send(ACTIONS // 2, takes_s=TAKES_S)
-            offset.write_text(str(jump_s))
-            assert abs((await ledger.redis.time())[0] - before_s - jump_s) < HOUR_S
-            crew.hire()
-            await ledger.send(ACTIONS // 2, takes_s=TAKES_S)
-            await ledger.until_ended()
+            for jumps in range(1, JUMPS + 1):
+                await ledger.send(ACTIONS // 2, takes_s=TAKES_S)
+                offset.write_text(str(jump_s * (jumps % 2)))  # there, and back the next time
+                jumped_s = (await ledger.redis.time())[0] - before_s
+                assert abs(jumped_s - jump_s * (jumps % 2)) < HOUR_S
+                newcomer = crew.hire()
+                await ledger.send(ACTIONS // 2, takes_s=TAKES_S)
+                await ledger.until_ended()
+                crew.stop(newcomer)
+                assert await asyncio.to_thread(crew.gone, newcomer) == 0
             ledger.check_outcomes()
             await ledger.check_runs(0)
             await ledger.check_nothing_is_left()

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable
 
 import pytest
 
@@ -15,17 +14,10 @@ from nooble_tasks.orphans import take_back_from_process
 from tests.faults.crew import Crew, pid_of
 from tests.faults.doses import dose, some_of
 from tests.faults.ledger import Ledger
-from tests.faults.proxy import PASS, Call, Proxy, Treatment
+from tests.faults.proxy import MOMENTS, PASS, Call, Proxy, Treatment, treatment_at
 from tests.faults.workshop import DOMAIN
 
 CALLS_OF_A_WORKER = 90
-MOMENTS = ("before", "while", "after")
-
-
-def treatment_at(moment: str, and_then: Callable[[], None]) -> Treatment:
-    return Treatment(
-        drop=moment == "before", half=moment == "while", mute=moment == "after", and_then=and_then
-    )
 
 
 async def scenario(ledger: Ledger) -> None:

@@ -40,6 +40,7 @@ async def test_kill_9_of_workers_loses_nothing(ledger: Ledger, crew: Crew, chanc
         await ledger.send(batch // 20, verb="watched", tier="few", tenants=2, takes_s=0.1)
         await ledger.send(batch // 20, tier="narrow", takes_s=0.005)
         await ledger.send(batch - 2 * (batch // 20), takes_s=0.005)
+        await ledger.send_later(0.3)
         busy = await running.processes(ledger.redis)
         victim = chance.choice([each for each in crew.members if pid_of(each) in busy] or crew.members)
         crew.kill(victim)

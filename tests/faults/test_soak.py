@@ -18,8 +18,8 @@ from nooble_tasks.embedded import EmbeddedServer
 from tests.faults.crew import TASKS, Crew, pid_of
 from tests.faults.doses import dose
 from tests.faults.ledger import Ledger
+from tests.faults.memory import until_expired, used_memory
 from tests.faults.proxy import PASS, Call, Proxy, Treatment
-from tests.faults.workshop import DOMAIN, RUNS
 
 LASTS_S = dose(6, 3_600)
 WARM_UP = 0.3
@@ -118,14 +118,7 @@ class Soak:
     async def size(self) -> Size:
         redis: Any = self.ledger.redis
         keys = [key async for key in redis.scan_iter(count=10_000) if b":resp:" not in key]
-        with contextlib.suppress(RedisError):
-            await redis.memory_purge()
-        memory = (await redis.info("memory"))["used_memory"]
-        for book in (
-            RUNS,
-            self.ledger.client.bus.keys.of("events", DOMAIN),
-        ):  # one ours, one bounded by a count
-            memory -= await redis.memory_usage(book, samples=0) or 0
+        memory = await used_memory(self.ledger)
         workers = [psutil.Process(pid_of(member)) for member in self.steady()]
         return Size(
             len(keys),
@@ -177,8 +170,5 @@ async def under_fire(soak: Soak) -> None:
 async def at_rest(soak: Soak) -> Size:
     """When all has ended and what expires has expired."""
     await soak.ledger.until_ended()
-    async with asyncio.timeout(60):
-        for pattern in ("*:resp:*", "*:done:*"):
-            while [key async for key in soak.ledger.redis.scan_iter(match=pattern, count=10_000)]:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+    await until_expired(soak.ledger)
     return await soak.size()

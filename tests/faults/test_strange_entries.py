@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import psutil
+
 from nooble_tasks._engine import NewAction, inspection
-from tests.faults.crew import Crew
+from tests.faults.crew import Crew, pid_of
 from tests.faults.doses import dose
 from tests.faults.ledger import Ledger
 from tests.faults.workshop import DOMAIN
 
 ENTRIES = dose(300, 10_000)
+LARGE_MB = dose(8, 64)
 WORDS = [
     b"v1",
     b"-",
@@ -89,3 +92,24 @@ async def test_payloads_that_are_no_actions_are_answered_and_buried(
     await ledger.check_responses()
     await ledger.check_nothing_is_left()
     assert member.is_alive()
+
+
+async def test_a_payload_far_too_large_is_answered_and_buried(ledger: Ledger, crew: Crew) -> None:
+    """No client sends it; the worker that meets it refuses it, in little more memory than it takes."""
+    member = crew.hire()
+    await ledger.send(1)
+    await ledger.until_ended()
+    worker = psutil.Process(pid_of(member))
+    before = worker.memory_info().rss
+    data = b'{"data":"' + b"x" * (LARGE_MB * 2**20) + b'"}'
+    engine: Any = ledger.client.bus.engine
+    await engine.enqueue(
+        DOMAIN, [NewAction("large", "workshop.work", "tenant-1", "open", data, reply_to="*")]
+    )
+    ledger.accepted.append("large")
+    await ledger.send(20)
+    await ledger.until_ended()
+    ledger.check_outcomes(completed_only=False)
+    assert ledger.outcomes["large", "dead"] == 1
+    await ledger.check_responses()
+    assert worker.memory_info().rss - before <= 3 * len(data) + 10 * 2**20

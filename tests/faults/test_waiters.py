@@ -9,6 +9,7 @@ from nooble_tasks import ActionTimeout, DomainAction
 from tests.faults.crew import Crew
 from tests.faults.doses import dose
 from tests.faults.ledger import Ledger
+from tests.faults.memory import until_expired, used_memory
 from tests.faults.workshop import DOMAIN
 
 CANCELLED, ABANDONED = dose(300, 10_000), dose(2_000, 100_000)
@@ -58,25 +59,10 @@ async def test_abandoned_answers_go_by_themselves(redis_url: str, crew: Crew) ->
         await ledger.send(200)
         crew.hire(result_ttl_s=2.0, dedupe_window_s=1.0)
         await ledger.until_ended()
-        await until_gone(ledger)
+        await until_expired(ledger)
         before = await used_memory(ledger)
         await ledger.send(ABANDONED)
         await ledger.until_ended()
-        await until_gone(ledger)
+        await until_expired(ledger)
         grown = await used_memory(ledger) - before
-    # What stays is bounded by design: the latest 20,000 events.
-    events_mb = 6 if ABANDONED > 20_000 else 3
-    assert grown < events_mb * 2**20, f"{grown / 2**20:.1f} MB more than before"
-
-
-async def used_memory(ledger: Ledger) -> int:
-    await ledger.redis.memory_purge()
-    return int((await ledger.redis.info("memory"))["used_memory"])
-
-
-async def until_gone(ledger: Ledger) -> None:
-    """Until the responses and the remembered ids have expired."""
-    async with asyncio.timeout(60):
-        for pattern in ("*:resp:*", "*:done:*"):
-            while [key async for key in ledger.redis.scan_iter(match=pattern, count=10_000)]:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+    assert grown < 3 * 2**20, f"{grown / 2**20:.1f} MB more than before"

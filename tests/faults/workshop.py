@@ -6,9 +6,10 @@ import asyncio
 import time
 from typing import Any
 
+import redis
 from redis.exceptions import RedisError
 
-from nooble_tasks import BaseService, CommonAppSettings, DomainAction, RetryPolicy, handles
+from nooble_tasks import BaseService, CommonAppSettings, DomainAction, Reject, Retry, RetryPolicy, handles
 from tests.faults import running
 
 DOMAIN = "workshop"
@@ -76,8 +77,31 @@ class Workshop(BaseService):
         time.sleep(data["takes_s"])  # noqa: ASYNC251
         return {"number": data["number"]}
 
-    async def _note(self, action: DomainAction) -> None:
-        await self.direct_redis_conn.hincrby(RUNS, action.action_id, 1)
+    @handles("workshop.thread")
+    def thread(self, data: dict[str, Any], action: DomainAction) -> dict[str, Any]:
+        """Take `takes_s` seconds in a thread."""
+        with redis.Redis.from_url(str(self.app_settings.redis_url)) as connection:
+            connection.hincrby(RUNS, action.action_id, 1)
+        time.sleep(data["takes_s"])
+        return {"number": data["number"]}
+
+    @handles("workshop.again")
+    async def again(self, data: dict[str, Any], action: DomainAction) -> dict[str, Any]:
+        """The first time it asks for another attempt."""
+        if await self._note(action) == 1:
+            raise Retry(0.1)
+        return {"number": data["number"]}
+
+    @handles("workshop.refuse")
+    async def refuse(self, data: dict[str, Any], action: DomainAction) -> dict[str, Any]:
+        """A dead letter until the gate opens."""
+        await self._note(action)
+        if not await self.direct_redis_conn.exists(GATE):
+            raise Reject("the gate is closed")
+        return {"number": data["number"]}
+
+    async def _note(self, action: DomainAction) -> int:
+        return int(await self.direct_redis_conn.hincrby(RUNS, action.action_id, 1))
 
 
 def workshop_settings(url: str, policy_file: str, **values: Any) -> CommonAppSettings:
