@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from redis.exceptions import RedisError
@@ -63,10 +63,12 @@ class Cancellations:
         tier: str = "",
         action_type: str = "",
         everything: bool = False,
+        on_progress: Callable[[CancelReport], None] | None = None,
     ) -> CancelReport:
-        """Cancel all that match and are not over, a page of 500 at a time; no filter: `everything=True`.
+        """Cancel all that match and are not over, 100 per call of the server; no filter: `everything=True`.
 
-        What is enqueued meanwhile may be missed: pause the tenant or the type first where that matters.
+        `on_progress` is told after every page how far it is. Cut off, call it again. What is enqueued
+        meanwhile may be missed: pause the tenant or the type first where that matters.
         """
         if not (tenant_id or tier or action_type or everything):
             raise InvalidAction("say which actions: tenant_id=, tier=, action_type=, or everything=True")
@@ -91,6 +93,8 @@ class Cancellations:
                         for each in page
                     ]
                     report = report.plus(await engine.cancel(domain, items))
+                    if on_progress is not None:
+                        on_progress(report)
         except (RedisError, OSError, SchedulerError) as error:
             raise unavailable(error) from error
         return report

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from . import moving, scripts, shared_tenants
 from .admission import PeriodsArg, enqueue_args, read_enqueued, settings_json
 from .calendar import period_at
+from .cancelling import cancel
 from .clock import Clock
 from .finish_extra import finish_args
 from .holds import settle
@@ -206,12 +207,7 @@ class Engine:
 
         Per item: ``cancelled`` (it had not started), ``running`` (its worker has been told), ``unknown``.
         """
-        calls = []
-        for batch in _batches(items, MAX_ITEMS):
-            flat = [part for item in batch for part in item]
-            args = [self.clock.now_ms(), self.duplicate_window_ms, self.response_ttl_ms, *flat]
-            calls.append((scripts.load("cancel"), self.keys.root(domain), args))
-        return [said.decode() for reply in await self._run(calls) for said in reply]
+        return await cancel(self, domain, items)
 
     async def promote(self, domain: str, most: int = MAX_ITEMS) -> Promoted:
         """Make due work ready and end holds whose limit has freed, at most ``most`` of each."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .console import complain, out, print_json
+from .console import complain, err, out, print_json, warn
 from .exits import EXPLAINED, FAILED, OK, USAGE
 from .loops import run_async
 from .operating import AsJson, Where, Yes, ask
@@ -48,7 +48,11 @@ def cancel(
     if action_ids:
         return _by_id(action_ids, domain or [], as_json)
     ask("Cancel all actions that match?", yes=yes)
-    report = run_async(_many(domain or [], tenant, tier, action_type, every))
+    try:
+        report = run_async(_many(domain or [], tenant, tier, action_type, every))
+    except KeyboardInterrupt:
+        warn("interrupted: what was cancelled by then stays so; the same command goes on with the rest")
+        raise
     if as_json:
         print_json(report)
     else:
@@ -80,10 +84,21 @@ async def _some(action_ids: list[str], domains: list[str]) -> dict[str, bool]:
 
 
 async def _many(domains: list[str], tenant: str, tier: str, action_type: str, every: bool) -> dict[str, int]:
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     from .connection import connected
 
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} looked after"), TimeElapsedColumn())
+    terminal = err().is_terminal
     async with connected() as client:
-        report = await client.cancellations.many(
-            domains=domains, tenant_id=tenant, tier=tier, action_type=action_type, everything=every
-        )
+        with Progress(*columns, console=err(), transient=True, disable=not terminal) as bar:
+            task = bar.add_task("cancel", total=None)
+            report = await client.cancellations.many(
+                domains=domains,
+                tenant_id=tenant,
+                tier=tier,
+                action_type=action_type,
+                everything=every,
+                on_progress=lambda so_far: bar.update(task, completed=sum(so_far)),
+            )
         return report._asdict()

@@ -2,15 +2,33 @@
 --
 -- @keys cancel_asked actions attempts scheduled delayed returned ready workers owned cancelling mailbox counters
 -- @argv now_ms:int duplicate_window_ms:int response_ttl_ms:int items:rest
---       items: (id, response)*; the response is stored if somebody asked for one
+--       items: (id, response, owner)*; the response is stored if somebody asked for one. Owner: who owned it
+--       lately, '' when nobody knows, '-' when no worker was found: it is looked for here
 -- @include aside
 -- @include delayed
 -- @include settle
 -- @include wake
 -- @include events
--- REPLY: per item 'cancelled', 'running' or 'unknown'
+-- REPLY: per item 'cancelled', 'running', 'unknown', or 'whose': it runs, call again with its owner
 
-local function owner_of(id)
+local SIZE = 3
+
+-- Its group says that it is not running (where somebody else deleted what would tell, it may be).
+local function waits(stream, entry)
+  local key = domain_tag .. stream
+  local delivered = try('XPENDING', key, 'workers', entry, entry, 1)
+  if delivered and delivered[1] then return delivered[1][2] ~= 'running' end
+  local found = try('XRANGE', key, entry, entry)
+  return found and found[1] and true
+end
+
+local searched = false
+
+-- Its owner, '' when somebody has to be asked first, nil for none. At most one search per call.
+local function owner_of(id, owner)
+  if owner ~= '' and owner ~= '-' and redis.call('HEXISTS', owned_prefix .. owner, id) == 1 then return owner end
+  if owner ~= '-' or searched then return '' end
+  searched = true
   for _, worker in ipairs(redis.call('ZRANGE', workers_key, 0, -1)) do
     if redis.call('HEXISTS', owned_prefix .. worker, id) == 1 then return worker end
   end
@@ -56,15 +74,18 @@ local function cancel(id, stream, entry, aside_type, response)
 end
 
 local reply, out = {}, {}
-for i = items_at, #ARGV, 2 do
+for i = items_at, #ARGV, SIZE do
   local id = ARGV[i]
   local place = redis.call('HGET', actions_key, id) or ''
   local stream, entry, aside_type = string.match(place, '^(%S+) (%S+) ?(%S*)$')
-  local owner = stream and entry ~= '-' and owner_of(id)
+  local may_run = stream and entry ~= '-' and not out[id] and not waits(stream, entry)
+  local owner = may_run and owner_of(id, ARGV[i + 2])
   if out[id] then
     reply[#reply + 1] = 'cancelled' -- the same id twice in this call
   elseif not stream then
     reply[#reply + 1] = 'unknown'
+  elseif owner == '' then
+    reply[#reply + 1] = 'whose'
   elseif owner then
     redis.call('SREM', cancelling_prefix .. owner, id) -- allowed when the server is out of memory, then all is
     redis.call('SADD', cancelling_prefix .. owner, id)

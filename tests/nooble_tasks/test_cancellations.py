@@ -40,8 +40,14 @@ async def test_many_by_tenant_type_and_tier(
         later = await served.enqueue_action(action("echo"), delay=3600)
         other_type = await served.enqueue_action(action("fail"))
         other_tenant = await served.enqueue_action(action("echo", tenant_id="beta"))
-        report = await served.cancellations.many(tenant_id="acme", action_type="probe.echo")
+        seen: list[int] = []
+        report = await served.cancellations.many(
+            tenant_id="acme", action_type="probe.echo", on_progress=lambda so_far: seen.append(sum(so_far))
+        )
         assert report == (1201, 0, 0)
+        assert len(seen) > 1
+        assert seen == sorted(seen)
+        assert seen[-1] == 1201
         assert await later.status() is await waiting[7].status() is State.CANCELLED
         with pytest.raises(ActionCancelled):
             await waiting[-1].result(5)

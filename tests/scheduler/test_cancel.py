@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from scheduler import Outcome, State
+from scheduler import Outcome, State, cancelling
 from scheduler.inspect import state_of
 from tests.scheduler.world import MINUTE, NOW, World, changes, new, some
 
@@ -145,3 +147,54 @@ async def test_many(world: World) -> None:
     said = await world.cancel(*[f"acme-{n}" for n in range(1_100)])
     assert said == ["cancelled"] * 1_100
     assert await world.unfinished() == {}
+
+
+async def test_many_that_run_are_found_without_looking_through_all_workers(world: World) -> None:
+    """A script looks once per action; who owns what is asked with small commands."""
+    workers = [f"w{n}" for n in range(40)]
+    await world.worker(*workers)
+    for worker in workers:
+        await world.enqueue(*[new(f"{worker}-{n}") for n in range(5)])
+        assert len((await world.claim(worker)).actions) == 5
+    waiting = [f"waiting-{n}" for n in range(50)]
+    await world.enqueue(*[new(each) for each in waiting])
+    running = [f"{worker}-{n}" for n in range(5) for worker in workers]
+    await world.redis.config_resetstat()
+    said = await world.cancel(*running, *waiting, "nobody")
+    assert said == ["running"] * 200 + ["cancelled"] * 50 + ["unknown"]
+    stats = await world.redis.info("commandstats")
+    assert stats["cmdstat_hexists"]["calls"] == 200
+    for worker in workers:
+        assert {*(await world.engine.extend(world.domain, worker)).cancelled} == {
+            f"{worker}-{n}" for n in range(5)
+        }
+
+
+async def test_a_call_is_of_bounded_size(world: World) -> None:
+    await world.enqueue(*some(1_000))
+    await world.redis.config_resetstat()
+    assert {*await world.cancel(*[f"acme-{n}" for n in range(1_000)])} == {"cancelled"}
+    stats = await world.redis.info("commandstats")
+    calls = sum(stats[name]["calls"] for name in ("cmdstat_evalsha", "cmdstat_eval") if name in stats)
+    assert calls >= 1_000 / cancelling.AT_ONCE
+    assert await world.unfinished() == {}
+
+
+async def test_it_changes_hands_while_the_owner_is_looked_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.worker("w2")
+    await world.enqueue(new("x1"), new("x2"), new("x3"))
+    await world.claim("w1")
+    asked = 0
+
+    async def and_then(*_: Any) -> dict[str, str]:
+        """Whoever is named does not own it any more."""
+        nonlocal asked
+        asked += 1
+        return dict.fromkeys(("x1", "x2", "x3"), "w2")
+
+    monkeypatch.setattr(cancelling, "owners_of", and_then)
+    assert await world.cancel("x1", "x2", "x3") == ["running"] * 3
+    assert asked == 2
+    assert {*(await world.engine.extend(world.domain, "w1")).cancelled} == {"x1", "x2", "x3"}
