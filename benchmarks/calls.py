@@ -45,6 +45,7 @@ def idle_row(peer: Peer, plan: Plan, starting: threading.Lock) -> Row:
     """A worker with nothing to do, on a server of its own."""
     with fresh_server() as server, ExitStack() as running:
         with starting:
+            plan.pause(0)
             worker = running.enter_context(working(peer, server.url))
         plan.pause(SETTLE_S)
         before, cpu, started = commands(server.url), worker.cpu_s(), time.perf_counter()

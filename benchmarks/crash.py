@@ -38,6 +38,7 @@ def measure(peer: Peer, plan: Plan, settings: str, starting: threading.Lock) -> 
         server = stack.enter_context(fresh_server())
         first, second = folder / "first", folder / "second"
         with starting:
+            plan.pause(0)
             _send(peer, server.url, settings)
             with working(peer, server.url, notes=str(first), stuck=True, **order):
                 _wait_for(plan, first, STARTED_WITHIN_S)

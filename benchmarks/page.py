@@ -163,7 +163,7 @@ def _ahead_line(tables: Tables, versions: dict[str, str], wanted: list[tuple[str
     found: dict[str, list[str]] = {}
     for scenario, column, subject, _, _ in _ahead(tables):
         for figure in column.figures:
-            if (name := names.get((scenario, figure))) and ", " not in subject:
+            if name := names.get((scenario, figure)):
                 found.setdefault(name, []).append(title(subject, versions))
     return (
         "; ".join(f"{name}: {', '.join(subjects)}" for name, subjects in found.items()) + "."

@@ -66,8 +66,10 @@ def run(scenarios: list[Scenario], plan: Plan, rounds: int, minutes: float, cons
 
 def _do(scenario: Scenario, rival: str, call: Any, plan: Plan, result: Result) -> None:
     try:
-        result.rounds.setdefault(scenario.name, []).append(call())
+        rows = call()
     except RoleFailedError as error:
         if not rival:
             raise SystemExit(f"{scenario.name}: {error}") from error
         plan.failures[rival] = str(error)
+    else:
+        result.rounds.setdefault(scenario.name, []).append(rows)

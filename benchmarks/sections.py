@@ -74,7 +74,7 @@ Exact versions of everything a rival needs are in `benchmarks/rivals/requirement
 beside them.
 """
 UNDER_TABLE = """\
-Medians of one run on one machine ({machine}, {server}, Python {python}); one worker process with 100
+Medians, on one machine ({machine}, {server}, Python {python}); one worker process with 100
 slots, results stored, limits and quotas of 100 or 10,000 tenants checked. Machines differ by a factor
 of two and more: compare within the table only. [docs/benchmarks.md](docs/benchmarks.md) has spreads,
 other loads, settings and the commands.

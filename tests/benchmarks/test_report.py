@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
-from benchmarks import page, plots, report
+from benchmarks import page, plots, report, speed, tables
 from benchmarks.figures import Spread, from_json, shown, spreads, to_json
+from benchmarks.rounds import Result
 
 
 def _run(**scenarios: Any) -> dict[str, Any]:
@@ -110,3 +114,15 @@ def test_a_file_that_is_no_run_is_named(tmp_path: Path) -> None:
     wrong.write_text('{"speed": 1}')
     with pytest.raises(SystemExit, match=r"wrong\.json is not the result of a run"):
         report.main([str(wrong)])
+
+
+def test_the_terminal_shows_the_same_and_who_failed() -> None:
+    printed = io.StringIO()
+    rows = {"ours, 100": {**_drain(20_000, 30), "client_us": 9.0}, "arq": _drain(1_000, 500)}
+    result = Result({"speed": [rows]}, {"saq": "no wheel for [this] Python"}, "stopped by Ctrl-C")
+    tables.show(Console(file=printed, width=120), [speed.SPEED], result)
+    said = printed.getvalue()
+    assert re.search(r"arq +│ +1,000 │ +500 │", said)
+    assert re.search(r"client_us +│ +9 │", said)
+    assert "saq: no wheel for [this] Python" in said
+    assert "not all rounds: stopped by Ctrl-C" in said
