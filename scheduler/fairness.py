@@ -34,6 +34,7 @@ runs and a tenant with long actions gets its share of worker seconds, not of sta
 
 **Limits** are asked before a tenant is served and charged for what started, all or nothing. A tenant with
 nothing allowed is *held*: it leaves the index until the time its limit frees, and costs the others nothing.
+A concurrency limit counts what the tenant runs in the domain, whichever tiers it started from.
 
 A tier may have limits of its own, for all its tenants together: they say how many of a claim's slots are the
 tier's, and with none left it is passed over. A *named limit* is shared by action types, whoever's they are.
@@ -59,7 +60,7 @@ from typing import TypeVar
 
 from .binding import NamedLimits, binding, charge, give_back
 from .limits import Limit
-from .lines import Action, Aside, Binding, Line, Said, Usage
+from .lines import Action, Aside, Binding, Line, Running, Said, Usage
 from .tiers import CompiledTier
 
 ONE_START = 1_000_000
@@ -94,9 +95,10 @@ def _first(own: T | None, of_tier: T) -> T:
 class Tier:
     """One tier's tenants, its virtual time and the credit of its guaranteed share."""
 
-    def __init__(self, policy: CompiledTier, said: Said) -> None:
+    def __init__(self, policy: CompiledTier, said: Said, running: Running) -> None:
         self.policy = policy
         self.said = said
+        self.running = running
         self.lines: dict[str, Line] = {}
         self.virtual_time = 0
         self.credit = 0
@@ -184,19 +186,26 @@ class Tier:
         for line in self.lines.values():
             line.allowed, line.planned, line.started, line.refused = None, 0, 0, None
 
-    def look_at(self, line: Line, now_ms: int) -> Binding:
-        """How many of what waits may start now; for none, what is in the way and until when."""
+    def let_start(self, line: Line, now_ms: int) -> Binding:
+        """How many of what waits may start as far as limits and pauses say; for none, what and until when."""
         if self.said.override(line.tenant).paused:
             return Binding(0, math.inf, "paused")
         pressed_until = self.said.pressed_until(self.scope(line), now_ms)
         if pressed_until:
             return Binding(0, pressed_until, "backpressure")
-        bound = binding(self.limits_of(line), line.usage.states, now_ms, line.waiting)
-        concurrency = self.concurrency_of(line)
-        if concurrency and bound.starts:
-            free = max(concurrency - line.running, 0)
-            return Binding(min(bound.starts, free), math.inf, f"concurrency {concurrency}")
+        return binding(self.limits_of(line), line.usage.states, now_ms, line.waiting)
+
+    def look_at(self, line: Line, now_ms: int) -> Binding:
+        """The same, and is a slot free for it?"""
+        bound = self.let_start(line, now_ms)
+        if bound.starts and not self.has_slot(line):
+            return Binding(0, math.inf, f"concurrency {self.concurrency_of(line)}")
         return bound
+
+    def has_slot(self, line: Line) -> bool:
+        """Is one left of those that all lines of this tenant share?"""
+        concurrency = self.concurrency_of(line)
+        return not concurrency or self.running.of(line.tenant) < concurrency
 
     def next_line(self, now_ms: int, in_a_row: int) -> Line | None:
         """The tenant whose turn it is, else the startable one with the smallest tag.
@@ -204,18 +213,21 @@ class Tier:
         The ones found without allowance get none planned.
         """
         turn = self.turn
-        if turn and turn.planned % in_a_row and turn.planned < (turn.allowed or 0):
+        if turn and turn.planned % in_a_row and self._startable(turn, now_ms):
             return turn
         read = self.touched[: self.read]
         ready = [line for line in self.lines.values() if line.ready and line not in read]
         for line in sorted(ready, key=lambda line: (line.tag, line.tenant)):
-            if line.allowed is None:
-                line.allowed = self.look_at(line, now_ms).starts
-                if not line.allowed:
-                    self.touched.append(line)
-            if line.planned < line.allowed:
+            if self._startable(line, now_ms):
                 return line
+            if line not in self.touched:
+                self.touched.append(line)
         return None
+
+    def _startable(self, line: Line, now_ms: int) -> bool:
+        if line.allowed is None:
+            line.allowed = self.let_start(line, now_ms).starts
+        return line.planned < line.allowed and self.has_slot(line)
 
     def hand_over(self, now_ms: int, named: NamedLimits, aside: Aside) -> tuple[list[Action], int]:
         """Take what was planned and not taken yet; which actions, and how many slots were not used."""
@@ -224,7 +236,8 @@ class Tier:
         for line in self.touched[self.read :]:
             actions, left = self._take(line, now_ms, named, aside)
             starting = [action for action in actions if not action.expired(now_ms)]
-            line.running += len(actions)
+            self.running.owned[line.tenant] += len(actions)
+            self.running.planned[line.tenant] -= line.planned
             line.tag -= line.planned * line.planned_charge
             for action in actions:
                 action.charge = self.charge_of(line, action.action_type) if action in starting else 0
@@ -300,7 +313,7 @@ class Tier:
         """Does the tenant stay in the index? If not it is drained, or held and knows until when."""
         if not line.waiting:
             return False
-        if line.started < (line.allowed or 0) and not line.refused:
+        if line.started < (line.allowed or 0) and not line.refused and self.has_slot(line):
             return True
         bound = line.refused or self.look_at(line, now_ms)
         line.held_until, line.held_why = bound.free_at_ms, bound.why

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -81,7 +82,6 @@ class Line:
     tenant: str
     returned: list[Action] = field(default_factory=list)
     new: list[Action] = field(default_factory=list)
-    running: int = 0
     tag: int = 0
     ready: bool = False
     held_until: float | None = None
@@ -111,6 +111,19 @@ class Line:
     def remove(self, action: Action) -> None:
         """Remove one that will never start."""
         (self.returned if action in self.returned else self.new).remove(action)
+
+
+class Running:
+    """How many actions of each tenant workers own, whichever tiers they started from, and how many more one
+    claim has planned: what a concurrency limit counts."""
+
+    def __init__(self) -> None:
+        self.owned = Counter[str]()
+        self.planned = Counter[str]()
+
+    def of(self, tenant: str) -> int:
+        """Slots of the tenant that are taken."""
+        return self.owned[tenant] + self.planned[tenant]
 
 
 class Aside:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from .binding import NamedLimits, binding, charge, give_back
 from .fairness import Tier, charge_for
-from .lines import Action, Line, Said, Usage
+from .lines import Action, Line, Running, Said, Usage
 from .model import NewAction, Outcome, State
 from .oracle_admission import no_room
 from .poison import APART_MS
@@ -52,7 +52,8 @@ class Oracle:
         poison_deaths: int = 5,
     ) -> None:
         self.said = Said()
-        self.tiers = {tier.name: Tier(tier, self.said) for tier in policy.tiers}
+        self.running = Running()
+        self.tiers = {tier.name: Tier(tier, self.said, self.running) for tier in policy.tiers}
         self.domain_limits = policy.domain_limits
         self.domain_usage = Usage()
         self.named = NamedLimits(policy.named, self.said)
@@ -152,9 +153,8 @@ class Oracle:
         if not worker or not action:
             return False
         worker.cancelling.discard(action_id)
-        line = self._line(action)
-        line.running -= 1
-        tier = self.tiers[action.tier]
+        line, tier = self._line(action), self.tiers[action.tier]
+        self.running.owned[action.tenant] -= 1
         if action.weight and outcome is not Outcome.EXPIRED:
             if outcome is not Outcome.CANCELLED:
                 tier.measured(line, action.action_type, run_time_us, self.now_ms)
@@ -179,7 +179,7 @@ class Oracle:
             return False
         worker.cancelling.discard(action_id)
         line, tier = self._line(action), self.tiers[action.tier]
-        line.running -= 1
+        self.running.owned[action.tenant] -= 1
         unstarted = action.started_ms and not begun
         if unstarted:
             tier.correct(line, -action.charge)
@@ -259,7 +259,7 @@ class Oracle:
         apart = 0
         for action in again:
             action.deaths += 1
-            self._line(action).running -= 1
+            self.running.owned[action.tenant] -= 1
             if action.deaths == self.poison_deaths - 1 and len(owned) > 1:
                 action.state, action.worker = State.SCHEDULED, ""
                 action.due_ms = self.now_ms + apart * APART_MS
@@ -315,9 +315,10 @@ class Oracle:
             del self.unique_holders[action.unique_key]
 
     def _end_concurrency_hold(self, action: Action) -> None:
-        line = self._line(action)
-        if line.held_until == math.inf:
-            self.tiers[action.tier].enter(line)
+        """A slot of its tenant is free, for its lines in all tiers."""
+        for tier, line in self.held():
+            if line.tenant == action.tenant and line.held_until == math.inf:
+                tier.enter(line)
 
     def held(self) -> list[tuple[Tier, Line]]:
         """Who is held."""

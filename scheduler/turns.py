@@ -45,6 +45,7 @@ def plan(tiers: list[Tier], slots: int, now_ms: int, in_a_row: int) -> None:
             line.planned_charge = tier.charge_of(line)
             tier.touched.append(line)
         line.planned += 1
+        tier.running.planned[line.tenant] += 1
         tier.room -= 1
         line.tag += line.planned_charge
         tier.credit = max(tier.credit - ONE_START, 0)

@@ -72,6 +72,7 @@ end
 local kept = redis.call('HMGET', fairness_key, unpack(fields))
 local token = tonumber(kept[1] or 0) + 1
 visits_left = 2 * slots + 64
+all_tiers = policy.tiers
 quantum = math.max(1, math.min(8, math.floor(slots / 6)))
 
 read_named_limits(policy.named, now_ms, periods, slots)
@@ -161,6 +162,7 @@ repeat
       local candidate = tier.touched[at]
       if candidate.take > 0 then
         local left = start(tier, candidate, now_ms, periods)
+        count_handed(candidate, candidate.handed)
         tier.starts = (tier.starts or 0) + candidate.starts
         tier.room, unused = tier.room + left, unused + left
       end
@@ -193,7 +195,7 @@ local function settle_candidate(tier, candidate, index)
   end
   if candidate.waiting == 0 then
     waiting_none[#waiting_none + 1] = candidate.stream
-  elseif starts < candidate.allowed and not candidate.refused then
+  elseif starts < candidate.allowed and not candidate.refused and has_slot(candidate) then
     waiting[#waiting + 1] = candidate.stream
     waiting[#waiting + 1] = candidate.waiting
     index.staying[#index.staying + 1] = candidate.tag

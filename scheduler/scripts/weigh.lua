@@ -22,7 +22,7 @@ local function by_name(policy_json)
     shared['*:' .. tier.name] = tier.tier_limits
   end
   for _, named in ipairs(policy.named or {}) do shared['@' .. named.name] = named.limits end
-  return {tiers = tiers, shared = shared}
+  return {tiers = tiers, shared = shared, in_order = policy.tiers}
 end
 
 local overridden = redis.call('EXISTS', overrides_key) == 1
@@ -42,7 +42,7 @@ local function binding_of(policy, scope, states, said)
     local _, _, why = allowance(policy.shared[scope] or {}, states, now_ms, periods, 1)
     return why or ''
   end
-  local _, name = split_stream(scope)
+  local tenant, name = split_stream(scope)
   local tier = policy.tiers[name]
   if not tier then return '' end
   if not said.limits then
@@ -50,7 +50,7 @@ local function binding_of(policy, scope, states, said)
     if why then return why end
   end
   local most = said.max_concurrency or tier.concurrency
-  if most > 0 and running_of(domain_tag .. scope) >= most then return 'concurrency ' .. most end
+  if most > 0 and running_of_tenant(tenant, policy.in_order) >= most then return 'concurrency ' .. most end
   return ''
 end
 

@@ -79,7 +79,7 @@ if facts.owner then return {'ok', cjson.encode(facts)} end
 facts.waiting = tonumber(redis.call('HGET', waiting_key, stream) or 0)
 facts.held_until = redis.call('ZSCORE', held_key, stream) or nil
 facts.held_why = redis.call('HGET', held_why_key, stream) or nil
-facts.running = running_of(key)
+facts.running = running_of_tenant(tenant, policy.tiers)
 if entry ~= '-' and not facts.due_ms and aside_type == '' then
   local rank = redis.call('ZRANK', returned_prefix .. stream, sortable(entry))
   if rank then

@@ -13,6 +13,8 @@ local some_pressed = false -- has any handler said not now? set by the caller
 local unknown_periods = {} -- calendar periods of overrides that the caller was not given
 local quantum = 1 -- starts of one tenant in a row; set by the caller
 local visits_left = 0 -- bounds the work of one call; set by the caller
+local all_tiers = {} -- of the policy; set by the caller
+local running_by, planned_by = {}, {} -- of a tenant, in all tiers: what runs, and what is planned and not read yet
 
 local function earlier(a, b)
   return a.tag < b.tag or (a.tag == b.tag and a.tenant < b.tenant)
@@ -69,7 +71,22 @@ local function all_known(limits, periods)
   return true
 end
 
--- How many of what waits may start now.
+-- Is there a slot left of those that all lines of this tenant share?
+local function has_slot(candidate)
+  if candidate.concurrency == 0 then return true end
+  local tenant = candidate.tenant
+  running_by[tenant] = running_by[tenant] or running_of_tenant(tenant, all_tiers)
+  return running_by[tenant] + (planned_by[tenant] or 0) < candidate.concurrency
+end
+
+-- What was planned for a candidate has been read, and `handed` of it to a worker.
+local function count_handed(candidate, handed)
+  local tenant = candidate.tenant
+  planned_by[tenant] = planned_by[tenant] - candidate.take
+  if running_by[tenant] then running_by[tenant] = running_by[tenant] + handed end
+end
+
+-- How many of what waits the limits let start now.
 local function look_at(candidate, now, periods)
   local allowed = candidate.waiting
   candidate.unsaid = candidate.overridden and not candidate.paused and not all_known(candidate.limits, periods)
@@ -77,9 +94,6 @@ local function look_at(candidate, now, periods)
   if candidate.packed then
     candidate.states = candidate.packed ~= '' and cmsgpack.unpack(candidate.packed) or {}
     if allowed > 0 then allowed = allowance(candidate.limits, candidate.states, now, periods, allowed) end
-  end
-  if candidate.concurrency > 0 and allowed > 0 then
-    allowed = math.min(allowed, math.max(candidate.concurrency - running_of(domain_tag .. candidate.stream), 0))
   end
   candidate.allowed = allowed
 end
@@ -93,9 +107,13 @@ local function binding(candidate, now, periods)
   return 'inf', 'concurrency ' .. candidate.concurrency
 end
 
+local function startable(candidate)
+  return candidate.take < candidate.allowed and has_slot(candidate)
+end
+
 -- In the middle of its turn: a tenant served goes on until it has had a quantum.
 local function in_turn(candidate)
-  return candidate.take % quantum ~= 0 and candidate.take < candidate.allowed
+  return candidate.take % quantum ~= 0 and startable(candidate)
 end
 
 -- The tenant of this tier that is next, or nil. Held ones are set aside on the way.
@@ -108,6 +126,10 @@ local function peek(tier, now, periods, wanted)
       fresh = tier.fresh[tier.next]
     end
     local served = tier.served[tier.first_served]
+    while served and not startable(served) do -- another line of the tenant took the last slot
+      tier.first_served = tier.first_served + 1
+      served = tier.served[tier.first_served]
+    end
     if served and (not fresh or earlier(served, fresh)) then return served end
     if not fresh then return nil end
     if not fresh.allowed then
@@ -115,7 +137,7 @@ local function peek(tier, now, periods, wanted)
       visits_left = visits_left - 1
       look_at(fresh, now, periods)
     end
-    if fresh.allowed > 0 then return fresh end
+    if startable(fresh) then return fresh end
     if not fresh.unsaid then tier.touched[#tier.touched + 1] = fresh end -- nobody can say until when it is held
     tier.next = tier.next + 1
   end
@@ -135,7 +157,8 @@ local function take(tier, candidate)
   end
   candidate.take = candidate.take + 1
   candidate.tag = candidate.tag + candidate.charge
-  if candidate.take < candidate.allowed and not in_turn(candidate) then
+  planned_by[candidate.tenant] = (planned_by[candidate.tenant] or 0) + 1
+  if startable(candidate) and not in_turn(candidate) then
     local at = #served + 1
     while at > tier.first_served and earlier(candidate, served[at - 1]) do
       served[at] = served[at - 1]

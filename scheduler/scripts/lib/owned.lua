@@ -1,5 +1,6 @@
 -- @keys owned held
 -- @include waiting
+-- @include tier_names
 
 -- The fence: what `claim` wrote about an action for the worker that owns it.
 -- token stream entry attempt started_ms charge, and in a tier fair by run time: weight action_type; started_ms and
@@ -18,16 +19,25 @@ local function parse_charge(record)
   return string.match(record, '^%d+ %S+ %S+ %d+ %d+ (%S+) (%S+) (%S+)$')
 end
 
--- Tenants held because all their slots were taken may start again: something of theirs has ended.
--- Returns how many.
+-- Tenants held because all their slots were taken may start again, in any tier: something of theirs has ended.
+-- Returns how many lines.
 local function end_concurrency_holds(streams)
-  local names = {}
-  for stream in pairs(streams) do names[#names + 1] = stream end
-  if #names == 0 or redis.call('EXISTS', held_key) == 0 then return 0 end
-  local scores, free = redis.call('ZMSCORE', held_key, unpack(names)), {}
-  for i, stream in ipairs(names) do
-    if scores[i] == 'inf' then free[#free + 1] = stream end
+  if not next(streams) or redis.call('EXISTS', held_key) == 0 then return 0 end
+  local seen, names, free = {}, {}, {}
+  local tiers = tier_names()
+  for stream in pairs(streams) do
+    local tenant = split_stream(stream)
+    if not seen[tenant] then
+      seen[tenant] = true
+      for _, tier in ipairs(tiers) do names[#names + 1] = tenant .. ':' .. tier end
+    end
   end
+  each_slice(names, 4000, function(...)
+    local some = {...}
+    for i, score in ipairs(redis.call('ZMSCORE', held_key, ...)) do
+      if score == 'inf' then free[#free + 1] = some[i] end
+    end
+  end)
   end_holds(free)
   return #free
 end
