@@ -301,10 +301,14 @@ tell(event_lines)
 if left_behind or resuming_type then
   reply[4] = 1
   if planned >= asked then wake_one() end
-elseif #owned / 2 < asked then
+else
   local due = next_due()
   if blocked_until < math.huge and (due == 0 or blocked_until < due) then due = math.ceil(blocked_until) end
-  reply[3] = due
-  redis.call('ZADD', sleepers_key, now_ms, worker_id)
+  if #owned / 2 < asked then
+    reply[3] = due
+    redis.call('ZADD', sleepers_key, now_ms, worker_id)
+  elseif due > 0 then
+    wake_one() -- this one may have no slot by then: another must know of it
+  end
 end
 return reply

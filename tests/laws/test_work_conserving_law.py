@@ -113,6 +113,22 @@ async def test_what_makes_work_startable_wakes_a_sleeper(prepare: Prepare) -> No
     assert await world.mailbox("w2") == ["wake"]
 
 
+@pytest.mark.parametrize("due", ["delayed", "held"])
+async def test_what_a_worker_without_a_free_slot_knows_to_be_due_another_gets_to_know(
+    prepare: Prepare, due: str
+) -> None:
+    """It may have none when the time comes, while the other has."""
+    world = await prepare('default_tier = "t"\n[tiers.t]\npriority = 1\nlimits = ["1/second"]\n')
+    await world.worker("w2")
+    await world.enqueue(*some(1 if due == "delayed" else 2, "a", "t"))
+    if due == "delayed":
+        await world.enqueue(*some(1, "b", "t", due_ms=world.now + 500))
+    await world.redis.zadd(world.key("sleepers"), {"w2": world.now})
+    assert len((await world.claim("w1", 1)).actions) == 1
+    assert await world.mailbox("w2") == ["wake"]
+    assert (await world.claim("w2", 1)).next_due_ms > world.now
+
+
 async def test_a_hold_that_never_ends_is_found_out(prepare: Prepare) -> None:
     with mutated("claim", "end_due_holds(now_ms, DUE_AT_ONCE)\n", "\n"), pytest.raises(AssertionError):
         await test_a_held_tenant_starts_the_moment_its_limit_frees(prepare, "fixed")
