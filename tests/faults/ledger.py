@@ -145,6 +145,15 @@ class Ledger:
             assert asyncio.get_running_loop().time() < deadline, await self._complaint(ended, wanted)
             await asyncio.sleep(_LOOK_EVERY_S)
 
+    async def until_registered(self, pid: int) -> None:
+        """Wait until the worker in that process is there: before, nobody hears a signal."""
+        workers = self.client.bus.keys.of("workers", DOMAIN)
+        async with asyncio.timeout(PATIENCE_S):
+            while not any(  # noqa: ASYNC110
+                b"-%d." % pid in worker for worker in await self.redis.zrange(workers, 0, -1)
+            ):
+                await asyncio.sleep(_LOOK_EVERY_S)
+
     async def _complaint(self, ended: int, wanted: int) -> str:
         missing = [action_id for action_id in self.accepted if action_id not in self._ended][:3]
         states = [await inspection.state_of(self.client.bus.engine, DOMAIN, each) for each in missing]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nooble_tasks.embedded import EmbeddedServer
-from tests.faults.crew import Crew
+from tests.faults.crew import Crew, pid_of
 from tests.faults.doses import dose
 from tests.faults.ledger import Ledger
 
@@ -31,6 +31,7 @@ async def test_a_workers_clock_jumps(ledger: Ledger, crew: Crew, jump_s: int) ->
         await ledger.send(ACTIONS // 2, takes_s=TAKES_S)
         await ledger.send(ACTIONS // 2, tier="narrow", takes_s=TAKES_S)
         await ledger.until_ended()
+        await ledger.until_registered(pid_of(jumping))
         crew.stop(jumping)
         assert await asyncio.to_thread(crew.gone, jumping) == 0
     await ledger.check(extra_runs=0)
@@ -49,6 +50,7 @@ async def test_a_worker_takes_the_servers_clock_for_hours_off(
         wrong = crew.hire(server_ahead_s=ahead_s)
         await ledger.send(ACTIONS, takes_s=TAKES_S)
         await ledger.until_ended()
+        await ledger.until_registered(pid_of(wrong))
         crew.stop(wrong)
         assert await asyncio.to_thread(crew.gone, wrong) == 0
     await ledger.check(extra_runs=0)
@@ -81,6 +83,7 @@ async def test_the_servers_clock_jumps(
                 newcomer = crew.hire()
                 await ledger.send(ACTIONS // 2, takes_s=TAKES_S)
                 await ledger.until_ended()
+                await ledger.until_registered(pid_of(newcomer))
                 crew.stop(newcomer)
                 assert await asyncio.to_thread(crew.gone, newcomer) == 0
             ledger.check_outcomes()

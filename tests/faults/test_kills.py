@@ -69,6 +69,7 @@ async def test_rolling_restarts_lose_nothing_and_run_nothing_twice(ledger: Ledge
     for _ in range(RESTARTS):
         await ledger.send(100, takes_s=0.01)
         oldest: Any = crew.members[0]
+        await ledger.until_registered(pid_of(oldest))
         crew.stop(oldest)
         crew.hire(concurrency=CONCURRENCY)
         assert await asyncio.to_thread(crew.gone, oldest) == 0

@@ -59,6 +59,7 @@ async def test_every_outcome_of_a_worker_that_slept_past_its_lease_is_refused(
             os.kill(pid_of(sleeper), signal.SIGCONT)  # its handlers end now, too
         await ledger.until_ended()
         for member in (*sleepers, other):
+            await ledger.until_registered(pid_of(member))
             crew.stop(member)
             assert await asyncio.to_thread(crew.gone, member) == 0
     await ledger.check(extra_runs=IN_HAND * SLEEPS)

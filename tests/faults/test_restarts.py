@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 from nooble_tasks._engine import inspection
-from tests.faults.crew import Crew
+from tests.faults.crew import Crew, pid_of
 from tests.faults.doses import FULL, dose
 from tests.faults.ledger import Ledger
 from tests.faults.memory import until_expired, used_memory
@@ -35,6 +35,7 @@ async def test_restarts_leave_nothing_behind(redis_url: str, crew: Crew, chance:
                 crew.kill(chance.choice(crew.members))
             else:
                 oldest = crew.members[0]
+                await ledger.until_registered(pid_of(oldest))
                 crew.stop(oldest)
                 assert await asyncio.to_thread(crew.gone, oldest) == 0
             crew.hire(**settings)
