@@ -16,7 +16,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from nooble_tasks import BaseRedisClient, CommonAppSettings, DomainAction, QueueUnavailable, RedisManager
+from nooble_tasks import (
+    BaseRedisClient,
+    CommonAppSettings,
+    DomainAction,
+    NotReplicated,
+    QueueUnavailable,
+    RedisManager,
+)
 from nooble_tasks._engine import Policy, inspection
 from tests.faults.workshop import DOMAIN, FEW, POLICY, RUNS
 
@@ -49,9 +56,10 @@ class Ledger:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, url: str, direct_url: str = "") -> AsyncIterator[Ledger]:
-        """A ledger whose client uses ``url``; what it checks it reads from ``direct_url``."""
-        settings = CommonAppSettings(service_name="ledger_service", redis_url=url, result_ttl_s=3_600)
+    async def opened(cls, url: str, direct_url: str = "", **more: Any) -> AsyncIterator[Ledger]:
+        """A ledger whose client uses ``url``, with ``more`` settings; what it checks it reads from
+        ``direct_url``."""
+        settings = CommonAppSettings(service_name="ledger_service", redis_url=url, result_ttl_s=3_600, **more)
         direct = redis_asyncio.Redis.from_url(direct_url or url, protocol=2, retry=Retry(NoBackoff(), 0))
         async with RedisManager(settings) as manager:
             client = BaseRedisClient("ledger_service", manager.get_client(), settings)
@@ -82,7 +90,7 @@ class Ledger:
             try:
                 await self.client.enqueue_actions(chunk)
                 self.accepted += ids
-            except QueueUnavailable:
+            except (QueueUnavailable, NotReplicated):
                 self.unsure += ids
 
     async def send_later(self, delay_s: float) -> None:
