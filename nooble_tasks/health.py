@@ -54,6 +54,10 @@ class Readiness:
         reasons = []
         if not worker.phase.claims:
             reasons.append(f"the worker is {worker.phase.state}")
+        if worker.given_up >= worker.concurrency:
+            reasons.append(
+                f"{worker.given_up} handlers swallow every cancellation and run on: restart the worker"
+            )
         try:
             reasons += await asyncio.wait_for(self._ask_redis(), _ANSWER_WITHIN_S)
         except TimeoutError:
@@ -66,6 +70,7 @@ class Readiness:
             "running": worker.running,
             "waiting": worker.waiting,
             "slots": worker.concurrency,
+            "given_up": worker.given_up,
             "version": VERSION,
         }
         return Health(not reasons, reasons, details)

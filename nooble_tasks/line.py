@@ -18,6 +18,7 @@ from .slots import Slots
 _log = logging.getLogger(__name__)
 
 _STOPS_PER_S = 10
+_INSISTENCES = 3  # after so many cancellations in vain the action ends without its handler
 _INSIST_S = 5.0  # a cancellation can get lost on Python 3.11 (see end_task); this is long enough to clean up
 
 
@@ -57,7 +58,7 @@ class Line:
         self._anteroom = anteroom if anteroom is not None and anteroom.needed else None
         self.given_up: list[asyncio.Task[Finish]] = []
         self._tasks: dict[str, asyncio.Task[Finish]] = {}
-        self._claimed: dict[str, Claimed] = {}
+        self._claimed: dict[str, tuple[Claimed, float]] = {}  # and how long it may run
         self._cancelling: set[str] = set()
         self._overdue: set[str] = set()
         # One timer for all attempts that must end in the same tenth of a second; one each would cost more
@@ -120,7 +121,7 @@ class Line:
         limit_s = self.executor.limit_s(claimed)
         task = asyncio.create_task(self.executor.run(claimed, limit_s))
         self._tasks[claimed.action_id] = task
-        self._claimed[claimed.action_id] = claimed
+        self._claimed[claimed.action_id] = (claimed, limit_s)
         stop_at = self._stop_after(limit_s, claimed.action_id)
         task.add_done_callback(partial(self._over, claimed, limit_s, stop_at))
 
@@ -197,7 +198,7 @@ class Line:
 
     def _give_up(self) -> None:
         for action_id, task in self._tasks.items():
-            claimed = self._claimed[action_id]
+            claimed, _ = self._claimed[action_id]
             _log.error(
                 "the handler of %s swallows every cancellation; action %s is given back while it runs on",
                 *(claimed.action_type, action_id),
@@ -239,11 +240,34 @@ class Line:
                 self._overdue.add(action_id)
                 self._cancel(task, ActionTimeout("the attempt ran out of time", action_id=action_id))
 
-    def _cancel(self, task: asyncio.Task[Finish], reason: NoobleError) -> None:
+    def _cancel(self, task: asyncio.Task[Finish], reason: NoobleError, in_vain: int = 0) -> None:
         """Stop an attempt; the handler finds the reason in its CancelledError and its CancelToken."""
-        if not task.done():
-            task.cancel(reason)
-            asyncio.get_running_loop().call_later(_INSIST_S, self._cancel, task, reason)
+        if task.done():
+            return
+        if in_vain == _INSISTENCES and isinstance(reason, ActionCancelled | ActionTimeout):
+            self._end_without(task, reason)
+        task.cancel(reason)
+        asyncio.get_running_loop().call_later(_INSIST_S, self._cancel, task, reason, in_vain + 1)
+
+    def _end_without(self, task: asyncio.Task[Finish], reason: ActionCancelled | ActionTimeout) -> None:
+        """The handler swallows every cancellation: its action ends as if it did not, and its slot is free."""
+        action_id = reason.action_id or ""
+        if self._tasks.get(action_id) is not task:
+            return
+        del self._tasks[action_id]
+        claimed, limit_s = self._claimed.pop(action_id)
+        self._cancelling.discard(action_id)
+        self._overdue.discard(action_id)
+        self.given_up.append(task)
+        _log.error(
+            "the handler of %s swallows every cancellation; action %s ends while it runs on: %s",
+            *(claimed.action_type, claimed.action_id, reason),
+        )
+        cancelled = isinstance(reason, ActionCancelled)
+        executor = self.executor
+        self.ended.append(executor.cancelled(claimed) if cancelled else executor.timed_out(claimed, limit_s))
+        self._slots.fill()
+        self._nudge()
 
     def _over(self, claimed: Claimed, limit_s: float, stop_at: int, task: asyncio.Task[Finish]) -> None:
         stops = self._stops.get(stop_at)
@@ -252,6 +276,9 @@ class Line:
         if self._anteroom is not None:
             started_s = stop_at / _STOPS_PER_S - limit_s
             self._anteroom.leave(claimed.action_type, max(asyncio.get_running_loop().time() - started_s, 0.0))
+        if task in self.given_up:
+            self.given_up.remove(task)
+            self._nudge()  # there may be a slot again
         abandoned = self._tasks.get(claimed.action_id) is not task
         if not abandoned:
             del self._tasks[claimed.action_id], self._claimed[claimed.action_id]

@@ -22,7 +22,10 @@ class _Waiting(NamedTuple):
 
 
 class Slots:
-    """`size` actions run at once, in whatever `lines`; more wait here in the order they were claimed."""
+    """`size` actions run at once, in whatever `lines`; more wait here in the order they were claimed.
+
+    A handler that was given up and runs on keeps no slot, unless there are more of them than slots.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -34,13 +37,18 @@ class Slots:
 
     @property
     def running(self) -> int:
-        """How many are taken."""
+        """How many actions run."""
         return sum(line.running for line in self.lines)
+
+    @property
+    def _taken(self) -> int:
+        given_up = sum(len(line.given_up) for line in self.lines)
+        return self.running + max(given_up - self.size, 0)
 
     @property
     def room(self) -> int:
         """How many actions may be claimed."""
-        return self.size + self.lookahead.most - self.running - len(self._next)
+        return self.size + self.lookahead.most - self._taken - len(self._next)
 
     def waiting(self, line: Line) -> int:
         """How many actions of a line wait for a slot."""
@@ -48,7 +56,7 @@ class Slots:
 
     def enter(self, line: Line, claimed: Claimed) -> bool:
         """Whether it may run now; if not, it will as soon as it is its turn."""
-        if not self._next and self.running < self.size:
+        if not self._next and self._taken < self.size:
             return True
         self._next.append(_Waiting(line, claimed))
         if self._timer is None:
@@ -59,7 +67,7 @@ class Slots:
         """Start what there is room for by now: first what waits for its handler, then what for a slot."""
         for line in self.lines:
             line.refill()
-        while self._next and self.running < self.size:
+        while self._next and self._taken < self.size:
             line, claimed = self._next.popleft()
             line.start_late(claimed)
 

@@ -214,7 +214,7 @@ class BaseWorker:
 
     @property
     def given_up(self) -> int:
-        """How many handlers swallow every cancellation and still run though their actions were given back."""
+        """How many handlers swallow every cancellation and still run, though their actions are over here."""
         return sum(not task.done() for line in self._lines.values() for task in line.given_up)
 
     @property

@@ -124,6 +124,31 @@ async def test_a_swallowed_cancellation_is_repeated(line: Probe, monkeypatch: py
     assert line.interrupted == [claimed()]
 
 
+@pytest.mark.parametrize(("why", "outcome"), [("cancel", Outcome.CANCELLED), ("time", Outcome.RETRY)])
+async def test_what_swallows_every_cancellation_is_ended_without_its_handler(
+    line: Probe, monkeypatch: pytest.MonkeyPatch, why: str, outcome: Outcome
+) -> None:
+    monkeypatch.setattr(line_module, "_INSIST_S", 0.01)
+    line.run.swallow = 1_000_000
+    line.run.limit = 0.01 if why == "time" else 100.0
+    line.start(claimed())
+    await asyncio.sleep(0)
+    if why == "cancel":
+        line.cancel("a")
+    assert await line.outcomes() == [outcome]
+    assert (line.running, line.overdue, len(line.given_up)) == (0, 0, 1)
+    (task,) = line.given_up
+    line.nudged.clear()
+    line.run.limit = 100.0
+    line.start(claimed())  # the next attempt of the same action, beside the first one's handler
+    line.run.swallow = 0
+    line.run.gate.set()
+    assert await line.outcomes() == [Outcome.COMPLETED], "what the first one says counts no more"
+    await asyncio.wait_for(asyncio.wait([task]), 5)
+    await asyncio.sleep(0)
+    assert (line.given_up, line.ended) == ([], [])
+
+
 async def test_abandoned_leaves_no_outcome(line: Probe) -> None:
     line.start(claimed())
     line.ended.append(Finish(claimed("b"), Outcome.COMPLETED))

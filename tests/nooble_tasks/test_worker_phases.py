@@ -9,7 +9,16 @@ import signal
 import pytest
 from redis.asyncio import Redis
 
-from nooble_tasks import BaseRedisClient, BaseWorker, QueueUnavailable, UnknownWorker, handles
+from nooble_tasks import (
+    ActionCancelled,
+    BaseRedisClient,
+    BaseWorker,
+    QueueUnavailable,
+    Readiness,
+    UnknownWorker,
+    handles,
+)
+from nooble_tasks import line as line_module
 from nooble_tasks import worker as worker_module
 from nooble_tasks._engine import State
 from tests.conftest import ExpectCleanKeys
@@ -155,6 +164,47 @@ async def test_a_handler_that_swallows_every_cancellation_is_given_up(
     another.let_go.set()
     async with working(redis, another):
         assert (await handle.response(10)).attempt == 1, "no attempt was spent"
+
+
+async def test_a_deaf_handler_does_not_keep_its_action_or_its_slot(
+    redis: Redis, client: BaseRedisClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(line_module, "_INSIST_S", 0.01)
+    service = DeafService()
+    async with working(redis, service, concurrency=1) as worker:
+        readiness = Readiness(worker, 60)
+        cancelled = await client.enqueue_action(action("deaf"))
+        await service.next_started()
+        await cancelled.cancel()
+        with pytest.raises(ActionCancelled):
+            await cancelled.result(10)
+        assert (worker.given_up, worker.running) == (1, 0)
+        assert f"action {cancelled.action_id} ends while it runs on" in caplog.text
+        assert (await client.request(action("echo", "through"), 10)).data == "through"
+        assert any("restart the worker" in reason for reason in (await readiness.check()).reasons)
+        service.let_go.set()
+        await until(lambda: asyncio.sleep(0, worker.given_up == 0))
+        assert (await readiness.check()).ready
+
+
+async def test_deaf_handlers_beyond_the_slots_keep_theirs(
+    redis: Redis, client: BaseRedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_module, "_INSIST_S", 0.01)
+    service = DeafService()
+    async with working(redis, service, concurrency=1) as worker:
+        for _ in range(2):
+            deaf = await client.enqueue_action(action("deaf"))
+            await service.next_started()
+            await deaf.cancel()
+            with pytest.raises(ActionCancelled):
+                await deaf.result(10)
+        waiting = await client.enqueue_action(action("echo", 1))
+        assert worker.given_up == 2
+        assert worker._slots.room == 0
+        assert await waiting.status() is State.READY
+        service.let_go.set()
+        assert await waiting.result(10) == 1
 
 
 async def test_the_list_says_what_each_runs(
