@@ -106,7 +106,7 @@ from .health import Health, HealthServer, Readiness
 from .ids import ServiceRegistry, check_action_id, check_domain, check_id, check_tenant_id, check_tier, new_id
 from .inspector import Inspector
 from .logs import get_logger, init_logging
-from .lookup_errors import ActionNotFound, UnknownTenant, UnknownWorker
+from .lookup_errors import ActionNotFound, UnknownActionType, UnknownTenant, UnknownWorker
 from .middleware import ClientMiddleware, WorkerMiddleware
 from .operating import Operator, TenantStanding
 from .queue_manager import DomainQueueManager, QueueManager
@@ -236,6 +236,7 @@ __all__ = [
     "TierNotAllowed",
     "TierStanding",
     "UnknownAction",
+    "UnknownActionType",
     "UnknownDomain",
     "UnknownLetter",
     "UnknownScheduleError",

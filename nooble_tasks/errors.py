@@ -10,7 +10,8 @@
     │   ├── UnknownTier
     │   ├── UnknownDomain
     │   ├── TierNotAllowed        the tenant has no such tier (in refusals.py)
-    │   ├── UnknownTenant         no trace of it (in lookup_errors.py, as is the next)
+    │   ├── UnknownTenant         no trace of it (in lookup_errors.py, as are the next two)
+    │   ├── UnknownActionType     none of that type was seen
     │   ├── UnknownWorker
     │   ├── UnknownLetter         no such dead letter (in delivery_errors.py)
     │   └── UnknownAction         refused at the worker: nothing handles that action type
@@ -163,7 +164,7 @@ class UnknownDomain(InvalidAction):
         super().__init__(
             f"there is no domain {shorten(domain)}{did_you_mean(domain, names)}; "
             f"known are {', '.join(names) or 'none'}: register its service or correct the name",
-            details={"domain": domain},
+            details={"domain": domain, "near": [near for near in (closest(domain, names),) if near]},
         )
 
 

@@ -25,6 +25,7 @@ from ._engine import (
 )
 from .errors import QueueUnavailable, UnknownTier
 from .ids import check_action_id, check_domain, check_id, check_tenant_id
+from .known_names import check_tenant, check_tier, check_type, domains_there
 from .lookup_errors import ActionNotFound
 
 if TYPE_CHECKING:
@@ -115,6 +116,24 @@ class Inspector:
         """The domains that were ever served or sent something on this server."""
         async with self._asking():
             return await inspection.domains(self._bus.engine)
+
+    async def check(
+        self, *, domains: Sequence[str] = (), tenant_id: str = "", tier: str = "", action_type: str = ""
+    ) -> list[str]:
+        """The domains that are meant, all without any; whatever else is named is there.
+
+        Else UnknownDomain, UnknownTenant, UnknownTier or UnknownActionType, with the names that are near.
+        """
+        engine = self._bus.engine
+        async with self._asking():
+            where = await domains_there(engine, domains)
+            if tenant_id:
+                await check_tenant(engine, where, tenant_id)
+            if tier:
+                await check_tier(engine, where, tier)
+            if action_type:
+                await check_type(engine, where, action_type)
+            return where
 
     async def knows_tenant(self, tenant_id: str, domain: str) -> bool:
         """Whether a tenant has left a trace in a domain, or was registered or given rules there."""

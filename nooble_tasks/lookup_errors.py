@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .errors import InvalidAction, NoobleError, shorten
+from .errors import InvalidAction, NoobleError, did_you_mean, shorten
+from .naming import closest
 
 
 class UnknownTenant(InvalidAction):
@@ -17,11 +18,28 @@ class UnknownTenant(InvalidAction):
 
     def __init__(self, tenant_id: str, domains: Iterable[str] = (), near: Iterable[str] = ()) -> None:
         where = ", ".join(domains) or "any domain"
+        near = list(near)
         like = ", ".join(repr(name) for name in near)
         super().__init__(
             f"no trace of tenant {shorten(tenant_id)} in {where}{f'; did you mean {like}?' if like else ''}; "
             "a tenant is known while something of it waits, runs, or counts against a limit",
-            details={"tenant_id": tenant_id},
+            details={"tenant_id": tenant_id, "near": list(near)},
+        )
+
+
+class UnknownActionType(InvalidAction):
+    """No action of that type has been seen."""
+
+    code = "unknown_action_type"
+
+    def __init__(self, action_type: str, domains: Iterable[str] = (), known: Iterable[str] = ()) -> None:
+        where = ", ".join(domains) or "any domain"
+        near = [name for name in (closest(action_type, known),) if name]
+        super().__init__(
+            f"no action type {shorten(action_type)} has been seen in {where}"
+            f"{did_you_mean(action_type, near)}; a type is known while a worker handles it, and "
+            "while actions of it wait, are paused or ended lately",
+            details={"action_type": action_type, "near": near},
         )
 
 

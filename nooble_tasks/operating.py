@@ -17,7 +17,6 @@ from ._engine import (
     ScriptError,
     TenantLimits,
     UnknownTierError,
-    inspection,
     known,
     overrides,
     pauses,
@@ -25,7 +24,7 @@ from ._engine import (
 )
 from .errors import QueueUnavailable, UnknownDomain, UnknownTier
 from .ids import check_action_type, check_domain, check_id, check_tenant_id
-from .lookup_errors import UnknownTenant
+from .known_names import check_tenant, check_tier, check_type, domains_there
 
 if TYPE_CHECKING:
     from .bus import Bus
@@ -190,10 +189,17 @@ class Operator:
 
     # -- pauses -----------------------------------------------------------------------------------------
 
-    async def pause(self, what: str, *, by: str, why: str = "", domains: Sequence[str] = ()) -> list[str]:
-        """Pause `"tier:<tier>"`, `"type:<action type>"` or `"domain"`; returns where it was not yet."""
+    async def pause(
+        self, what: str, *, by: str, why: str = "", domains: Sequence[str] = (), unseen: bool = False
+    ) -> list[str]:
+        """Pause `"tier:<tier>"`, `"type:<action type>"` or `"domain"`; returns where it was not yet.
+
+        UnknownActionType for a type of which nothing has been seen, unless that is meant: `unseen`.
+        """
         async with self._asking():
             where = await self._of(what, domains)
+            if what.startswith("type:") and not unseen:
+                await check_type(self._engine, where, what.removeprefix("type:"))
             pause = pauses.pause
             return [each for each in where if await pause(self._engine, [each], what, by=by, why=why)]
 
@@ -205,7 +211,10 @@ class Operator:
         async with self._asking():
             where = await self._of(what, domains)
             resume = pauses.resume
-            return [each for each in where if await resume(self._engine, [each], what, by=by, why=why)]
+            done = [each for each in where if await resume(self._engine, [each], what, by=by, why=why)]
+            if what.startswith("type:") and not done:
+                await check_type(self._engine, where, what.removeprefix("type:"))
+            return done
 
     # -- looking ----------------------------------------------------------------------------------------
 
@@ -225,7 +234,7 @@ class Operator:
         """What is paused, by domain; of tenants too, as `tenant:<tenant>`."""
         async with self._asking():
             found = {}
-            for domain in await self._domains(domains):
+            for domain in await domains_there(self._engine, domains):
                 own = await overrides.list_overrides(self._engine, domain)
                 found[domain] = await pauses.list_pauses(self._engine, domain) + [
                     Pause(f"tenant:{tenant}", each.paused_by, each.paused_at_ms, each.paused_why)
@@ -241,19 +250,12 @@ class Operator:
         async with self._asking():
             found = [
                 (domain, operation)
-                for domain in await self._domains(domains)
+                for domain in await domains_there(self._engine, domains)
                 for operation in await pauses.operations(self._engine, domain, count)
             ]
             return sorted(found, key=lambda each: -each[1].at_ms)[:count]
 
     # -- names ------------------------------------------------------------------------------------------
-
-    async def _domains(self, wanted: Sequence[str]) -> list[str]:
-        known_domains = await inspection.domains(self._engine)
-        for domain in wanted:
-            if check_domain(domain) not in known_domains:
-                raise UnknownDomain(domain, known_domains)
-        return list(wanted) or known_domains
 
     async def _served(self, wanted: Sequence[str]) -> list[str]:
         served = await self._bus.policies.domains()
@@ -264,24 +266,19 @@ class Operator:
 
     async def _where(self, domains: Sequence[str], tenant_id: str, *, unseen: bool = False) -> list[str]:
         check_tenant_id(tenant_id)
-        where = await self._domains(domains)
-        for domain in [] if unseen else where:
-            if await known.tenant_is_known(self._engine, domain, tenant_id):
-                return where
-        if unseen:
-            return where
-        raise UnknownTenant(tenant_id, where, await known.tenants_like(self._engine, where, tenant_id))
+        where = await domains_there(self._engine, domains)
+        if not unseen:
+            await check_tenant(self._engine, where, tenant_id)
+        return where
 
     async def _of(self, what: str, domains: Sequence[str]) -> list[str]:
         kind, _, name = what.partition(":")
         if kind == "type":
             action_type = check_action_type(name)
             domains = domains or [self._bus.queue_manager.registry.domain_for(action_type)]
-        elif kind == "tier":
-            check_id("tier", name)
-        where = await self._domains(domains)
-        for domain in where if kind == "tier" else ():
-            await usage.check_tier(self._engine, domain, name)
+        where = await domains_there(self._engine, domains)
+        if kind == "tier":
+            await check_tier(self._engine, where, name)
         return where
 
     @asynccontextmanager

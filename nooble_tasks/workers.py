@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from ._engine import ScriptError, WorkerStanding, inspection, roster
+from ._engine import ScriptError, WorkerStanding, roster
 from .errors import did_you_mean
 from .handle import unavailable
-from .ids import check_domain
+from .known_names import domains_there
 from .lookup_errors import UnknownWorker
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ class Workers:
 
     Commands name who gives them (`by`) and `why`, both are kept with the operators' other commands. They
     go to one worker, or to all of some domains (without any: of every domain), and return the ids of those
-    that were told; UnknownWorker when there is no such worker. QueueUnavailable when Redis does not answer.
+    that were told. UnknownWorker when there is no such worker, UnknownDomain when there is no such domain,
+    QueueUnavailable when Redis does not answer.
     """
 
     def __init__(self, bus: Bus) -> None:
@@ -90,4 +91,4 @@ class Workers:
         return [*told]
 
     async def _where(self, domains: Sequence[str]) -> Sequence[str]:
-        return [check_domain(each) for each in domains] or await inspection.domains(self._bus.engine)
+        return await domains_there(self._bus.engine, domains)

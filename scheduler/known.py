@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from contextlib import aclosing
 from difflib import get_close_matches
 
 from .engine import Engine
+from .inspect import OutcomeEvent, recent_events
+from .matching import matching
 from .usage import tier_names
 
 _NAMES_LOOKED_AT = 20_000
@@ -46,6 +50,25 @@ async def tenants_like(engine: Engine, domains: Sequence[str], tenant_id: str) -
                 if seen >= _NAMES_LOOKED_AT:
                     break
     return get_close_matches(tenant_id, names - {"*"}, n=3, cutoff=0.5)
+
+
+async def action_types(engine: Engine, domain: str) -> set[str]:
+    """Action types that a worker handles, that were paused or share a limit, that wait or ended lately."""
+    keys = engine.keys
+    pipeline = engine.redis.pipeline(transaction=False)
+    pipeline.hvals(keys.of("worker_info", domain))
+    pipeline.hkeys(keys.of("pauses", domain))
+    pipeline.get(keys.of("policy", domain))
+    infos, paused, policy = await pipeline.execute()
+    names = {name for info in infos for name in json.loads(info).get("handles") or ()}
+    names |= {kind for what in paused if (kind := what.decode().partition(":")[2]) and "." in kind}
+    names |= {name for each in json.loads(policy or b"{}").get("named", ()) for name in each["types"]}
+    events, _ = await recent_events(engine, domain)
+    names |= {event.action_type for event in events if isinstance(event, OutcomeEvent)}
+    async with aclosing(matching(engine, domain)) as pages:  # type: ignore[type-var]  # it is a generator
+        async for page in pages:
+            return names | {each.action_type for each in page}
+    return names
 
 
 async def waiting_elsewhere(engine: Engine, domains: Sequence[str], tenant_id: str, tier: str) -> int:

@@ -169,9 +169,8 @@ def action_of(
 def checked(schedule: Schedule) -> Schedule:
     """The schedule in its plain form; raises :class:`ScheduleError` for one that cannot be."""
     if bool(schedule.expression) == bool(schedule.every_ms):
-        raise ScheduleError(
-            f"schedule {schedule.schedule_id}: give a cron expression or an interval, one of the two"
-        )
+        what = f"schedule {schedule.schedule_id}".strip()
+        raise ScheduleError(f"{what}: give a cron expression or an interval, one of the two")
     if schedule.expression:
         expression = cron_times.check_expression(schedule.expression)
     else:

@@ -33,7 +33,7 @@ from . import (
     workers,
 )
 from .console import complain, print_json
-from .exits import EXPLAINED, FAILED, INTERRUPTED, OK, USAGE
+from .exits import EXPLAINED, FAILED, INTERRUPTED, OK, USAGE, Ended
 
 app = typer.Typer(
     name="nooble",
@@ -110,14 +110,33 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         # Which click it is depends on the version of typer: known by its shape.
         if hasattr(error, "exit_code") and hasattr(error, "show"):
-            error.show()
-            return USAGE if arguments else OK
+            return _misused(error, arguments)
         message = explain(error)
         if message is None:
             raise
-        complain(message)
-        return FAILED
+        exit_code = error.exit_code if isinstance(error, Ended) else FAILED
+        if "--json" in arguments:
+            _print_error(error, message, exit_code)
+        else:
+            complain(message)
+        return exit_code
     return code if isinstance(code, int) else OK
+
+
+def _misused(error: Any, arguments: Sequence[str]) -> int:
+    message = error.format_message() if "--json" in arguments else ""
+    if message:
+        _print_error(error, message, USAGE)
+    else:
+        error.show()
+    return USAGE if arguments else OK
+
+
+def _print_error(error: Exception, message: str, exit_code: int) -> None:
+    """With --json an error is JSON, too."""
+    code = getattr(error, "code", "wrong_usage" if exit_code == USAGE else "failed")
+    details = getattr(error, "details", {})
+    print_json({"error": {"code": code, "message": message, "details": details}})
 
 
 def explain(error: Exception) -> str | None:
@@ -128,7 +147,7 @@ def explain(error: Exception) -> str | None:
     from nooble_tasks.embedded import EmbeddedServerError
     from nooble_tasks.errors import NoobleError
 
-    if isinstance(error, NoobleError | SchedulerError | EmbeddedServerError):
+    if isinstance(error, NoobleError | SchedulerError | EmbeddedServerError | Ended):
         return str(error)
     if isinstance(error, RedisError):
         return f"Redis refused or went away: {error}. Next step: look at the server, then try again."

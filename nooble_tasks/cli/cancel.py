@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from .console import complain, err, out, print_json, warn
-from .exits import EXPLAINED, FAILED, OK, USAGE
+from .console import err, out, print_json, warn
+from .exits import EXPLAINED, FAILED, OK, USAGE, Ended
 from .loops import run_async
-from .operating import AsJson, Where, Yes, ask
+from .operating import AsJson, Where, Yes, ask, check
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ACTION_ID]...", help="Which ones.")]
 Tenant = Annotated[str, typer.Option(help="All of this tenant.")]
@@ -43,8 +43,8 @@ def cancel(
     """
     by_filter = bool(tenant or tier or action_type or every)
     if bool(action_ids) == by_filter:
-        complain("which ones? give action ids, or a filter: --tenant, --tier, --type, --all")
-        return USAGE
+        raise Ended("which ones? give action ids, or a filter: --tenant, --tier, --type, --all", USAGE)
+    check(domains=domain or [], tenant_id=tenant, tier=tier)
     if action_ids:
         return _by_id(action_ids, domain or [], as_json)
     ask("Cancel all actions that match?", yes=yes)
@@ -53,6 +53,8 @@ def cancel(
     except KeyboardInterrupt:
         warn("interrupted: what was cancelled by then stays so; the same command goes on with the rest")
         raise
+    if not any(report.values()):
+        check(domains=domain or [], action_type=action_type)
     if as_json:
         print_json(report)
     else:

@@ -11,12 +11,13 @@ import typer
 
 from .console import complain, err, out, print_json
 from .cron_view import show_one, show_table, to_dict
-from .exits import EXPLAINED, FAILED, OK
+from .exits import EXPLAINED, FAILED, OK, Ended
 from .loops import run_async
 from .operating import AsJson, By, Why, author
 
 if TYPE_CHECKING:
     from nooble_tasks import ScheduleInfo, Schedules
+    from nooble_tasks.client import BaseRedisClient
 
     Act = Callable[[Schedules, str], Awaitable[Any]]
 
@@ -33,6 +34,7 @@ Every = Annotated[float | None, typer.Option(help="Instead of --cron: seconds fr
 Zone = Annotated[str | None, typer.Option("--time-zone", help="Such as Europe/Madrid; default: UTC.")]
 Data = Annotated[str | None, typer.Option(help="The actions' data, as JSON.")]
 Tier = Annotated[str | None, typer.Option(help="The actions' tier; default: the tenant's.")]
+Unseen = Annotated[bool, typer.Option("--unseen", help="Also where a name is nearly one that is known.")]
 Misfire = Annotated[str | None, typer.Option(help="Missed due times: skip, once (default) or all.")]
 Grace = Annotated[float | None, typer.Option(help="Missed is what is later than so many seconds (60).")]
 Overlap = Annotated[str | None, typer.Option(help="allow (default), or skip while an earlier one lives.")]
@@ -89,6 +91,7 @@ def create(
     overlap: Overlap = None,
     why: Why = "",
     by: By = None,
+    unseen: Unseen = False,
     as_json: AsJson = False,
 ) -> int:
     """Create a schedule.
@@ -104,11 +107,14 @@ def create(
 
         from .connection import connected
 
+        where = domain_of(action_type)
         async with connected() as client:
+            if not unseen:
+                await _not_mistyped(client, where, tenant, action_type)
             made = await client.schedules.create(
                 schedule, action_type, tenant_id=tenant, by=author(by), why=why, **fields
             )
-            return domain_of(action_type), made
+            return where, made
 
     where, made = run_async(act())
     _print(where, made, as_json)
@@ -236,6 +242,21 @@ def next_times(
     return OK
 
 
+async def _not_mistyped(client: BaseRedisClient, domain: str, tenant: str, action_type: str) -> None:
+    """A name that nobody has seen yet is accepted, unless it is nearly one that is known."""
+    from nooble_tasks import UnknownDomain
+    from nooble_tasks.lookup_errors import UnknownActionType, UnknownTenant
+
+    for given in ({}, {"tenant_id": tenant}, {"action_type": action_type}):
+        try:
+            await client.inspector.check(domains=[domain], **given)
+        except (UnknownDomain, UnknownTenant, UnknownActionType) as error:
+            if error.details["near"]:
+                raise Ended(f"{error}\nsay --unseen when it is meant", code=error.code) from None
+            if isinstance(error, UnknownDomain):
+                return
+
+
 def _fields(
     expression: str | None,
     every: float | None,
@@ -281,7 +302,8 @@ async def _in_domains(domain: str | None, act: Act) -> list[Any]:
     from .connection import connected
 
     async with connected() as client:
-        domains = [domain] if domain else await client.schedules.domains()
+        named = await client.inspector.check(domains=[domain]) if domain else []
+        domains = named or await client.schedules.domains()
         return [await act(client.schedules, each) for each in domains]
 
 
@@ -290,5 +312,7 @@ async def _on(schedule: str, domain: str | None, act: Act) -> tuple[str, Any]:
     from .connection import connected
 
     async with connected() as client:
+        if domain:
+            await client.inspector.check(domains=[domain])
         where = domain or await client.schedules.domain_of(schedule)
         return where, await act(client.schedules, where)

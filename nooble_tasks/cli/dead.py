@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import complain, err, print_json
+from .console import err, print_json
 from .dead_view import show_letter, show_list, to_dict
-from .dead_work import Work
-from .exits import EXPLAINED, FAILED, OK, USAGE
+from .dead_work import Work, check_type, meant
+from .exits import EXPLAINED, FAILED, OK, USAGE, Ended
 from .loops import run_async
 from .operating import By, Why, author
 
 if TYPE_CHECKING:
     from nooble_tasks._engine import DeadLetter, OpenedLetter
-    from nooble_tasks.client import BaseRedisClient
     from nooble_tasks.dead_letters import LetterQuery, LetterReport
 
     Act = Callable[..., Awaitable[LetterReport]]
@@ -164,17 +163,11 @@ def discard(
     if not dry_run and not yes and not (ids and err().is_terminal):
         many = run_async(work.count())
         if many and not err().is_terminal:
-            complain(
-                f"{many:,} dead letters would be deleted for good\nsay --yes, or look first with --dry-run"
-            )
-            return USAGE
+            message = f"{many:,} dead letters would be deleted for good"
+            raise Ended(f"{message}\nsay --yes, or look first with --dry-run", USAGE)
         if many and not typer.confirm(f"Delete {many:,} dead letters for good?", err=True):
             return FAILED
     return work.run(dry_run=dry_run, as_json=as_json)
-
-
-async def _domains(client: BaseRedisClient, domain: str | None) -> list[str]:
-    return [domain] if domain else await client.inspector.domains()
 
 
 async def _list(
@@ -185,12 +178,15 @@ async def _list(
     async with connected() as client:
         found: list[tuple[str, DeadLetter]] = []
         counts: dict[str, int] = {}
-        for name in await _domains(client, domain):
+        where = await meant(client, domain, query.get("tenant_id"))
+        for name in where:
             letters = client.dead_letters
             counts[name] = sum((await letters.count(name)).values())
             left = limit - len(found) if limit else counts[name]
             if left > 0 and counts[name]:
                 found += [(name, letter) for letter in await letters.list(name, limit=left, **query)]
+        if not found:
+            await check_type(client, where, query.get("action_type"))
         return found, counts
 
 
@@ -200,7 +196,7 @@ async def _open(letter: str, domain: str | None, tenant: str | None) -> tuple[st
     from .connection import connected
 
     async with connected() as client:
-        for name in await _domains(client, domain):
+        for name in await meant(client, domain, tenant):
             try:
                 return name, await client.dead_letters.show(name, letter, tenant_id=tenant)
             except UnknownLetter:

@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .console import complain, err, print_json, warn
-from .exits import FAILED, OK
+from .console import err, print_json, warn
+from .exits import FAILED, OK, USAGE, Ended
 from .loops import run_async
 
 if TYPE_CHECKING:
+    from nooble_tasks.client import BaseRedisClient
     from nooble_tasks.dead_letters import LetterQuery, LetterReport
 
     Act = Callable[..., Awaitable[LetterReport]]
+
+
+async def meant(client: BaseRedisClient, domain: str | None, tenant: str | None) -> list[str]:
+    """The domains to look in; a tenant that is named is known there."""
+    return await client.inspector.check(domains=[domain] if domain else [], tenant_id=tenant or "")
+
+
+async def check_type(client: BaseRedisClient, domains: Sequence[str], action_type: str | None) -> None:
+    """Where a type matched nothing: has it been seen at all?"""
+    if action_type and not action_type.endswith("*"):
+        await client.inspector.check(domains=domains, action_type=action_type)
 
 
 class Work:
@@ -37,23 +49,34 @@ class Work:
 
     async def count(self) -> int:
         """How many letters are meant."""
+        self._say_which()
         await self._each(dry_run=True)
-        return sum(report.matched for report in self._reports.values())
+        return self._matched
 
     def run(self, *, dry_run: bool, as_json: bool) -> int:
         """Do it and tell, also when interrupted."""
+        self._say_which()
         try:
             run_async(self._with_bar(dry_run=dry_run))
         except BaseException:
-            if self._reports:
+            if self._matched:
                 self._tell(dry_run=dry_run, as_json=as_json, interrupted=True)
             raise
+        if self._ids and not self._matched:
+            raise Ended(f"no dead letter {' '.join(self._ids)}\n`nooble dead list` shows those there are")
         self._tell(dry_run=dry_run, as_json=as_json)
-        refused = any(report.refused for report in self._reports.values())
-        missing = bool(self._ids) and not any(report.matched for report in self._reports.values())
-        if missing:
-            complain(f"no dead letter {' '.join(self._ids)}\n`nooble dead list` shows those there are")
-        return FAILED if refused or missing else OK
+        return FAILED if any(report.refused for report in self._reports.values()) else OK
+
+    def _say_which(self) -> None:
+        if not (self._ids or any(self._query.values()) or self._options["everything"]):
+            raise Ended(
+                "which ones? give ids, or a filter: --tenant, --type, --reason, --since, --until, --all",
+                USAGE,
+            )
+
+    @property
+    def _matched(self) -> int:
+        return sum(report.matched for report in self._reports.values())
 
     async def _with_bar(self, *, dry_run: bool) -> None:
         if dry_run or not err().is_terminal:
@@ -72,16 +95,19 @@ class Work:
         from .connection import connected
 
         async with connected() as client:
-            for domain in [self._domain] if self._domain else await client.inspector.domains():
+            where = await meant(client, self._domain, self._query.get("tenant_id"))
+            for domain in where:
 
                 def note(report: LetterReport, domain: str = domain) -> None:
                     self._reports[domain] = report
                     if tick is not None:
-                        tick(sum(each.matched for each in self._reports.values()))
+                        tick(self._matched)
 
                 act: Act = getattr(client.dead_letters, self._verb)
                 options = {**self._options, **self._query, "dry_run": dry_run, "on_progress": note}
                 note(await act(domain, *self._ids, **options))
+            if not self._matched:
+                await check_type(client, where, self._query.get("action_type"))
 
     def _tell(self, *, dry_run: bool, as_json: bool, interrupted: bool = False) -> None:
         reports = {name: report for name, report in self._reports.items() if report.matched}

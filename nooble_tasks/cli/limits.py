@@ -44,16 +44,11 @@ def limits(tenant: Tenant, domain: Domain = None, tier: Tier = None, as_json: As
 
 
 async def _look(tenant: str, domain: str | None, tier: str | None) -> list[TenantLimits]:
-    from nooble_tasks.errors import UnknownDomain
-
     from .connection import connected
 
     async with connected() as client:
         inspector = client.inspector
-        known = await inspector.domains()
-        if domain and domain not in known:
-            raise UnknownDomain(domain, known)
-        domains = [domain] if domain else known
+        domains = await inspector.check(domains=[domain] if domain else [])
         found: list[TenantLimits] = []
         for each in domains:
             if tier is not None:
@@ -76,7 +71,7 @@ async def _of_unused(inspector: Inspector, tenant: str, domains: Sequence[str]) 
 
 
 def show_limits(found: Sequence[TenantLimits]) -> None:
-    """The table, and a sentence for each line that is held."""
+    """The table, and below it a sentence for each line that is held, or of which something is set aside."""
     from .figures import count, duration
     from .tables import marked, table, wide
 

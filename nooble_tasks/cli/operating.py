@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import complain, err, out, print_json
-from .exits import USAGE
+from .console import err, out, print_json
+from .exits import USAGE, Ended
 from .login import login
+from .loops import run_async
 
 if TYPE_CHECKING:
     from nooble_tasks.operating import Operator
@@ -36,18 +37,36 @@ async def operator() -> AsyncIterator[Operator]:
         yield client.operator
 
 
+def check(*, domains: Sequence[str] = (), tenant_id: str = "", tier: str = "", action_type: str = "") -> None:
+    """Ends the command for a name that is not there, before anything is asked or done."""
+
+    async def look() -> None:
+        from .connection import connected
+
+        async with connected() as client:
+            await client.inspector.check(
+                domains=domains, tenant_id=tenant_id, tier=tier, action_type=action_type
+            )
+
+    run_async(look())
+
+
 def author(by: str | None) -> str:
     """Who gives the command."""
     return by or login()
+
+
+def somebody_can_be_asked() -> bool:
+    """Is there a terminal with somebody at it?"""
+    return sys.stdin.isatty() and err().is_terminal
 
 
 def ask(question: str, *, yes: bool) -> None:
     """Go on only with a yes: said on the command line, or on a terminal when asked. Else the command ends."""
     if yes:
         return
-    if not (sys.stdin.isatty() and err().is_terminal):
-        complain(f"{question.rstrip('?')}: nobody can be asked here\nsay --yes to do it")
-        raise typer.Exit(USAGE)
+    if not somebody_can_be_asked():
+        raise Ended(f"{question.rstrip('?')}: nobody can be asked here\nsay --yes to do it", USAGE)
     typer.confirm(question, abort=True, err=True)
 
 

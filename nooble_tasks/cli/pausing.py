@@ -7,9 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import out, print_json
-from .exits import EXPLAINED, OK
+from .exits import EXPLAINED, OK, Ended
 from .loops import run_async
-from .operating import AsJson, By, Where, Why, Yes, ask, author, operator, tell
+from .operating import (
+    AsJson,
+    By,
+    Where,
+    Why,
+    Yes,
+    ask,
+    author,
+    check,
+    operator,
+    somebody_can_be_asked,
+    tell,
+)
 
 if TYPE_CHECKING:
     from nooble_tasks._engine import Operation, Pause
@@ -29,6 +41,8 @@ resume = typer.Typer(
 Tier = Annotated[str, typer.Argument(metavar="TIER", help="Such as free.")]
 Domain = Annotated[str, typer.Argument(metavar="DOMAIN", help="Such as embedding.")]
 Type = Annotated[str, typer.Argument(metavar="TYPE", help="An action type, such as embedding.generate.")]
+
+UnseenType = Annotated[bool, typer.Option("--unseen", help="Also one that nobody has seen yet.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -53,6 +67,7 @@ def pause_tier(
 
     nooble pause tier free --domain embedding --yes
     """
+    check(domains=domain or [], tier=tier)
     ask(f"Start nothing of tier {tier} in {_where(domain)}?", yes=yes)
     return _pause(f"tier:{tier}", why, by, domain or [], as_json)
 
@@ -65,19 +80,35 @@ def pause_domain(
 
     nooble pause domain embedding --why "index is being rebuilt" --yes
     """
+    check(domains=[domain])
     ask(f"Start nothing in {domain}?", yes=yes)
     return _pause("domain", why, by, [domain], as_json)
 
 
 @pause.command("type", epilog=EXPLAINED)
 def pause_type(
-    action_type: Type, why: Why = "", by: By = None, domain: Where = None, as_json: AsJson = False
+    action_type: Type,
+    why: Why = "",
+    by: By = None,
+    domain: Where = None,
+    unseen: UnseenType = False,
+    as_json: AsJson = False,
 ) -> int:
-    """Pause an action type: the rest of each tenant's line goes on.
+    """Pause an action type: the rest of each tenant's line goes on. Asks first when nobody has seen it yet.
 
     nooble pause type embedding.generate --why "the model is down"
     """
-    return _pause(f"type:{action_type}", why, by, domain or [], as_json)
+    from nooble_tasks.lookup_errors import UnknownActionType
+
+    what = f"type:{action_type}"
+    try:
+        return _pause(what, why, by, domain or [], as_json, unseen=unseen)
+    except UnknownActionType as error:
+        if not somebody_can_be_asked():
+            advice = "say --unseen to pause it before the first one comes"
+            raise Ended(f"{error}\n{advice}", code=error.code) from None
+        ask(f"{error}. Pause it all the same?", yes=False)
+        return _pause(what, why, by, domain or [], as_json, unseen=True)
 
 
 @resume.command("tier", epilog=EXPLAINED)
@@ -163,10 +194,12 @@ def operations(
     return OK
 
 
-def _pause(what: str, why: str, by: str | None, domains: list[str], as_json: bool) -> int:
+def _pause(
+    what: str, why: str, by: str | None, domains: list[str], as_json: bool, *, unseen: bool = False
+) -> int:
     async def act() -> list[str]:
         async with operator() as commands:
-            return await commands.pause(what, by=author(by), why=why, domains=domains)
+            return await commands.pause(what, by=author(by), why=why, domains=domains, unseen=unseen)
 
     done = run_async(act())
     tell(f"paused {_name(what)}", done, as_json=as_json, nothing=f"{_name(what)} was paused already")

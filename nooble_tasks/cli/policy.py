@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import complain, err, out, print_json
-from .exits import EXPLAINED, FAILED, OK, USAGE
+from .console import err, out, print_json
+from .exits import EXPLAINED, FAILED, OK, USAGE, Ended
 from .login import login
 from .loops import run_async
 
@@ -188,11 +188,11 @@ def _expected(text: str, source: str, expect: int | None, force: bool, *, asks: 
     if (found.diff.empty and found.version) or not found.version:
         return found.version
     if not (asks and somebody_looks()):
-        complain(
+        raise Ended(
             f"version {found.version} is in force; say --expect {found.version} to replace just that one, or "
-            "--force to replace whatever there is\n`nooble policy diff` shows what would change"
+            "--force to replace whatever there is\n`nooble policy diff` shows what would change",
+            USAGE,
         )
-        raise typer.Exit(USAGE)
     if _told(found, as_json=False) != OK:
         raise typer.Exit(FAILED)
     typer.confirm(f"Replace version {found.version}?", abort=True, err=True)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from . import simulate_record
-from .console import complain, out, print_json
-from .exits import EXPLAINED, FAILED, OK, USAGE
+from .console import out, print_json
+from .exits import EXPLAINED, FAILED, OK, USAGE, Ended
 from .loops import run_async
 
 simulate = typer.Typer(invoke_without_command=True, epilog=EXPLAINED)
@@ -119,8 +119,7 @@ def run(
         return OK
     if not policy or bool(workload) == bool(trace):
         missing = "--policy FILE" if not policy else "either --workload FILE or --trace CSV"
-        complain(f"say {missing}\n`nooble simulate --help` has examples")
-        raise typer.Exit(USAGE)
+        raise Ended(f"say {missing}\n`nooble simulate --help` has examples", USAGE)
     from nooble_tasks._engine import simulation
 
     from .simulate_work import Question, answer, fleets

@@ -52,13 +52,10 @@ def status(domains: Domains = None, watch: Watch = None, every: Every = 1.0, as_
 
 
 async def _show(domains: list[str], watch: bool, every_s: float, as_json: bool) -> None:
-    from nooble_tasks.ids import check_domain
-
     from .connection import connected
 
-    for domain in domains:
-        check_domain(domain)
     async with connected() as client:
+        await client.inspector.check(domains=domains)
         engine = client.bus.engine
         if watch and not as_json and out().is_terminal:
             await _live(engine, domains, every_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -159,14 +159,22 @@ def _show(found: list[TenantStanding]) -> None:
     tiers = [tier for each in found for tier in each.tiers]
     if tiers:
         show_limits(tiers)
+    paragraphs = [*_paragraphs(found)]
+    if not (tiers or paragraphs):
+        out().print("Nothing of it waits or runs, and operators have set nothing for it.")
+    for at, (text, style) in enumerate(paragraphs):
+        out().print(text if at == 0 and not tiers else f"\n{text}", style=style)
+
+
+def _paragraphs(found: list[TenantStanding]) -> Iterator[tuple[str, str]]:
     for each in found:
         if each.registration is not None:
             tier = f"registered for {each.registration.tier}" if each.registration.tier else "not registered"
             drains = ", takes no new actions (drain)" if each.registration.draining else ""
-            out().print(f"\n{each.domain}: {tier}{drains}", style="yellow" if drains else "")
+            yield f"{each.domain}: {tier}{drains}", "yellow" if drains else ""
         if each.override is not None:
             for line in _told(each.override):
-                out().print(f"\n{each.domain}: {line}", style="yellow")
+                yield f"{each.domain}: {line}", "yellow"
 
 
 def _told(override: Override) -> list[str]:

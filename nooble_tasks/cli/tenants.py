@@ -66,7 +66,7 @@ async def _look(domains: list[str], tier: str | None, sort: SortBy, top: int, he
         inspector = client.inspector
         return [
             await inspector.tenants(each, tier=tier, sort=sort, top=top, held_only=held)
-            for each in domains or await inspector.domains()
+            for each in await inspector.check(domains=domains)
         ]
 
 

@@ -49,8 +49,8 @@ async def _look(domains: list[str]) -> list[TierStanding]:
 
     async with connected() as client:
         inspector = client.inspector
-        chosen = domains or await inspector.domains()
-        return [tier for each in chosen for tier in await inspector.tiers(each)]
+        where = await inspector.check(domains=domains)
+        return [tier for each in where for tier in await inspector.tiers(each)]
 
 
 def _show(found: Sequence[TierStanding]) -> None:

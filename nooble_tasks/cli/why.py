@@ -46,6 +46,7 @@ async def _look(action_id: str, domain: str | None) -> Why:
     from .connection import connected
 
     async with connected() as client:
+        await client.inspector.check(domains=[domain] if domain else [])
         return await client.inspector.why(action_id, domain)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import out, print_json
-from .exits import EXPLAINED, OK, USAGE
+from .exits import EXPLAINED, OK, USAGE, Ended
 from .loops import run_async
 from .operating import AsJson, By, Why, Yes, ask, author
 
@@ -145,11 +145,8 @@ def _tell(
     by: str | None,
     as_json: bool,
 ) -> int:
-    from .console import complain
-
     if sum(map(bool, (worker, domain, every))) != 1:
-        complain(f"whom? say one of --worker, --domain and --all\nnooble workers {message} --all")
-        return USAGE
+        raise Ended(f"whom? say one of --worker, --domain and --all\nnooble workers {message} --all", USAGE)
     told = run_async(_instruct(message, worker or [], domain or [], author(by), why))
     if as_json:
         print_json({"told": told, "message": message})

@@ -107,7 +107,7 @@ async def test_discard_asks_or_wants_a_yes(
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["redrive"], 1, "say which dead letters"),
+        (["redrive"], 2, "which ones?"),
         (["redrive", "--all", "--rate", "fast"], 2, "50/s"),
         (["redrive", "--all", "--rate", "0/s"], 2, "50/s"),
         (["list", "--since", "yesterday"], 2, "30m, 2h, 7d"),

@@ -71,7 +71,8 @@ async def stopped(redis: Redis, client: BaseRedisClient) -> BaseRedisClient:
     await client.bus.policies.publish(policy, by="ana", why="a test")
     engine = client.bus.engine
     await engine.extend(DOMAIN, "w1", register=True)
-    await client.operator.pause("type:probe.slow", by="ana", why="the model is down", domains=[DOMAIN])
+    what = "type:probe.slow"
+    await client.operator.pause(what, by="ana", why="the model is down", domains=[DOMAIN], unseen=True)
     slow = [action("slow", tenant_id="aside", tenant_tier="gold") for _ in range(3)]
     free = [action(tenant_id="acme", tenant_tier="free") for _ in range(4)]
     last = action(tenant_id="acme", tenant_tier="free", action_id="last")
@@ -117,7 +118,9 @@ async def test_where_nothing_is(nooble: Nooble) -> None:
         done = await nooble(command)
         assert done.code == 0
         assert "Next step: start" in done.text
-    assert "no tenant has anything to do" in (await nooble("tenants", DOMAIN)).text
+    done = await nooble("tenants", DOMAIN)
+    assert (done.code, done.out) == (1, "")
+    assert "there is no domain 'probe'; known are none" in done.err
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from nooble_tasks.errors import (
     UnknownDomain,
     UnknownTier,
 )
-from nooble_tasks.lookup_errors import ActionNotFound, UnknownTenant
+from nooble_tasks.lookup_errors import ActionNotFound, UnknownActionType, UnknownTenant
 from nooble_tasks.signals import Backpressure, Reject, Retry, Snooze
 from nooble_tasks.times import aware, delay_seconds
 
@@ -52,6 +52,7 @@ EXAMPLES: dict[type[NoobleError], NoobleError] = {
     UnknownTier: UnknownTier("fre", ["free", "enterprise"]),
     UnknownDomain: UnknownDomain("embeding", ["embedding"]),
     UnknownTenant: UnknownTenant("acmee", ["embedding"], ["acme"]),
+    UnknownActionType: UnknownActionType("a.bb", ["embedding"], ["a.b"]),
     ActionNotFound: ActionNotFound("a1", ["embedding"]),
     UnknownAction: UnknownAction("a.b", ["a.c"]),
     Snooze: Snooze(2),
