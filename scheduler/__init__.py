@@ -6,7 +6,7 @@ Imports nothing of ours; payloads are opaque bytes. Start reading at :mod:`sched
 
 from .admission import Registration
 from .clock import Clock, ManualClock, ServerClock, SystemClock
-from .dry_run import DryRun, Occupied, TierEffect
+from .dry_run import DryRun, TierEffect
 from .engine import Engine
 from .errors import (
     PolicyConflictError,
@@ -36,8 +36,10 @@ from .model import (
     Retention,
     State,
 )
+from .occupied import Occupied
 from .policy_diff import PolicyChange, PolicyDiff
-from .policy_store import PolicyStore, PolicyVersion, Published
+from .policy_store import PolicyStore
+from .policy_versions import PolicyVersion, Published
 from .registry import Registry
 from .replication import Replication, UnconfirmedError
 from .tiers import Policy, TierPolicy

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .backlog import Backlog
@@ -48,17 +49,21 @@ NOBODY = Registration(None)
 
 
 class Admission(NamedTuple):
-    """What ``enqueue`` goes by in one domain: ``order`` is the tiers, best first."""
+    """What ``enqueue`` goes by in one domain: ``order`` is the tiers, best first. ``moved``: tiers that are
+    gone, each with the one that its tenants belong to; who names such a tier means that one."""
 
     order: tuple[str, ...]
     default: str
     unregistered: str = "claimed"
+    moved: Mapping[str, str] = MappingProxyType({})
 
     def tier_of(self, tenant_id: str, registration: Registration, claimed: str) -> str | Refusal:
         """The tier that an action waits in, or why it may not."""
         inherited, claimed = claimed.startswith(INHERITED), claimed.removeprefix(INHERITED)
-        known = registration.tier in self.order
-        entitled = registration.tier if known and registration.tier else self.default
+        claimed = self.moved.get(claimed, claimed)
+        own = self.moved.get(registration.tier or "", registration.tier)
+        known = own in self.order
+        entitled = own if known and own else self.default
         believed = not known and self.unregistered == "claimed"
         if claimed and claimed not in self.order and not inherited:
             return Refusal(RefusalReason.UNKNOWN_TIER, tenant_id, claimed, known=self.order)
@@ -80,6 +85,8 @@ def settings_json(policy: Policy, domain: str) -> str:
     settings: dict[str, Any] = {"order": policy.names(), "default": policy.default_tier}
     if policy.unregistered == "default":
         settings["strict"] = True
+    if policy.moves:
+        settings["moved"] = policy.moves
     tiers = {name: policy.tier(name, domain) for name in policy.names()}
     backlogs = {name: tier.max_backlog for name, tier in tiers.items() if tier.max_backlog != Backlog()}
     if backlogs:
@@ -99,7 +106,7 @@ def settings_json(policy: Policy, domain: str) -> str:
 
 def admission_of(policy: Policy) -> Admission:
     """The same for the oracle."""
-    return Admission(tuple(policy.names()), policy.default_tier, policy.unregistered)
+    return Admission(tuple(policy.names()), policy.default_tier, policy.unregistered, policy.moves)
 
 
 class PeriodsArg:

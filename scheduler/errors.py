@@ -44,7 +44,7 @@ class TierInUseError(PolicyError):
     def __init__(self, occupied: Iterable[object]) -> None:
         self.occupied = list(occupied)
         super().__init__(
-            "a tier can only go when it is empty: move its tenants to another one or wait for them\n"
+            "a tier can only go when it is empty: say where its tenants go (--move old=new) or wait\n"
             + "\n".join(str(each) for each in self.occupied)
         )
 

@@ -38,7 +38,7 @@ CATALOGUE: tuple[KeySpec, ...] = (
     KeySpec("policy", "policy", "string", "kept", "compiled policy as JSON; read by every claim"),
     KeySpec("unsettled", "unsettled", "string", "until the holds it caused are looked at", "the policy that was replaced, empty when there were several"),
     KeySpec("registry", "registry", "hash", "kept, one field per registered tenant", "tenant → its tier, and `drain` while it takes no new work; `*` → what enqueue needs of the policy"),
-    KeySpec("moving", "moving", "hash", "until the move has ended", "tenant → the move it is on: id, how far, to which tier and from which, by whom and why"),
+    KeySpec("moving", "moving", "hash", "until the move has ended", "tenant → the move it is on: id, how far, to which tier and from which, by whom and why; `tier <tier>` → the tier into which one that is gone is emptied"),
     KeySpec("ready", "ready:<tier>", "zset", "while a tenant can start", "tenant → virtual start time"),
     KeySpec("waiting", "waiting", "hash", "while something waits", "tenant:tier → how many actions could start; such a tenant is in `ready` or `held`"),
     KeySpec("held", "held", "zset", "while a limit binds", "tenant:tier → time (ms) the limit frees; inf: no time known"),

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from .clock import ServerClock
 from .dead_letters import PAGE, DeadLetters
+from .emptying import go_on_emptying
 from .engine import MAX_ITEMS, Engine
 from .errors import SchedulerError
 from .moving import Continuing
@@ -156,10 +157,11 @@ class Maintenance(Loop):
 
     async def _go_on_moving(self) -> bool:
         """A tenant whose mover died would stay paused: any worker goes on with it, some steps per round.
-        Whether more are to be done at once."""
+        So it does with tiers that are gone. Whether more is to be done at once."""
         if self._steady_s() < self._move_at_s:
             return False
         left = [await each.round() for each in self._moves]
+        left += [await go_on_emptying(self._engine, domain) for domain in self._vigils]
         if not any(left):
             self._move_at_s = self._steady_s() + _MOVE_EVERY_S * random.uniform(0.8, 1.2)
         return any(left)

@@ -33,6 +33,8 @@ STEP = 500
 """Actions that one step moves at most, about."""
 
 EVERY_TIER = "*"
+EMPTIED = b"tier "
+"""Before the name of a tier that is being emptied, among the tenants that move."""
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +74,15 @@ class Moving(NamedTuple):
 async def moves(engine: Engine, domain: str) -> dict[str, Moving]:
     """The moves under way in a domain, by tenant."""
     texts = await engine.redis.hgetall(engine.keys.of("moving", domain))
-    return {tenant.decode(): Moving.read(text) for tenant, text in sorted(texts.items())}
+    tenants = {name.decode(): text for name, text in sorted(texts.items()) if not name.startswith(EMPTIED)}
+    return {tenant: Moving.read(text) for tenant, text in tenants.items()}
+
+
+async def emptied_tiers(engine: Engine, domain: str) -> dict[str, str]:
+    """The tiers that the policy lacks and that are being emptied, each with the one its tenants go to."""
+    texts = await engine.redis.hgetall(engine.keys.of("moving", domain))
+    names = {name: text.decode() for name, text in sorted(texts.items()) if name.startswith(EMPTIED)}
+    return {name.removeprefix(EMPTIED).decode(): tier for name, tier in names.items()}
 
 
 async def refuse_other(engine: Engine, domain: str, tenant_id: str, tier: str) -> None:

@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import json
 import logging
-import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis.exceptions import ResponseError
 
-from .dry_run import DryRun, dry_run, occupied
+from .dry_run import DryRun, dry_run
+from .emptying import move_out, move_registered, resolved
 from .engine import Engine
 from .errors import PolicyConflictError, PolicyError, TierInUseError, UnknownVersionError
+from .occupied import occupied
+from .policy_versions import PolicyVersion, Published, read_version
 from .tiers import Policy
 
 VERSIONS_KEPT = 100
@@ -37,38 +39,6 @@ _MAX_BY, _MAX_WHY = 200, 1_000
 _TAKEN = "equal or smaller"  # what XADD says of an id that is not above the last one
 
 _log = logging.getLogger(__name__)
-
-
-class PolicyVersion(NamedTuple):
-    """One published policy. ``at_ms``: when, in epoch milliseconds. ``by``: who; ``why``: in their words."""
-
-    version: int
-    text: str
-    by: str
-    at_ms: int
-    why: str
-
-    def parse(self) -> Policy:
-        """The policy itself; raises :class:`PolicyError` when this release of the engine cannot use it."""
-        return Policy.parse(self.text, source=f"version {self.version} of the policy")
-
-    def tiers(self) -> list[str]:
-        """The names of its tiers, also where the policy is of a newer release."""
-        return list(tomllib.loads(self.text).get("tiers", ()))
-
-    def __str__(self) -> str:
-        return f"version {self.version} by {self.by} ({self.why})"
-
-
-class Published(NamedTuple):
-    """What ``publish`` did. ``new`` is False when the newest version had this text already.
-
-    ``domains``: those that run under it now.
-    """
-
-    version: PolicyVersion
-    new: bool
-    domains: list[str]
 
 
 class PolicyStore:
@@ -98,12 +68,12 @@ class PolicyStore:
             entries = await self._engine.redis.xrange(self._key, f"{version}-0", f"{version}-0")
         if not entries:
             raise UnknownVersionError(version, [each.version for each in await self.history()])
-        return _read(entries[0])
+        return read_version(entries[0])
 
     async def history(self, most: int = VERSIONS_KEPT) -> list[PolicyVersion]:
         """The newest versions, newest first."""
         entries = await self._engine.redis.xrevrange(self._key, count=most)
-        return [_read(entry) for entry in entries]
+        return [read_version(entry) for entry in entries]
 
     async def domains(self) -> list[str]:
         """Domains that a worker ever joined: those that a policy is compiled for."""
@@ -111,7 +81,7 @@ class PolicyStore:
 
     async def _newest(self, after: str) -> PolicyVersion | None:
         entries = await self._engine.redis.xrevrange(self._key, min=after, count=1)
-        return _read(entries[0]) if entries else None
+        return read_version(entries[0]) if entries else None
 
     # -- publishing -------------------------------------------------------------------------------------
 
@@ -124,14 +94,15 @@ class PolicyStore:
         expected: int | None = None,
         force: bool = False,
         source: str = "policy",
+        moves: Mapping[str, str] | None = None,
     ) -> Published:
         """Make ``text`` (TOML) the policy that every domain runs under.
 
         ``expected`` is the version it is meant to replace (0: none yet; None: the one in force now); when
         another is in force, :class:`PolicyConflictError`, unless ``force``. A text that cannot be used:
         :class:`PolicyError`, and the running policy stays; so for one that lacks a tier in which something
-        still waits, :class:`TierInUseError`. The text of the version in force makes no new
-        version, but domains that were left behind are brought up to date.
+        still waits, :class:`TierInUseError`: ``moves`` says into which other tier who is there goes. The text
+        of the version in force makes no new version; domains that were left behind are brought up to date.
         """
         policy = _checked(text, source)
         by, why = _said("by", by, _MAX_BY), _said("why", why, _MAX_WHY)
@@ -139,16 +110,21 @@ class PolicyStore:
             current, last = await self._last()
             version = current.version if current else 0
             if current is not None and current.text == text:
-                return Published(current, False, await self._put_to_work(current, policy))
+                return Published(
+                    current, False, await self._put_to_work(current, policy.with_moves(current.moves))
+                )
             if expected is not None and version != expected and not force:
                 raise PolicyConflictError(expected, version, str(current or "none"))
             expected = version
-            removed = [name for name in current.tiers() if name not in policy.tiers] if current else []
+            removed = self._without(policy, current, moves or {})
             await self._refuse_occupied(removed)
-            added = await self._add(last, text, by, why)
+            if current is not None:
+                await self._move_out({k: v for k, v in policy.moves.items() if v in current.tiers()}, by, why)
+            added = await self._add(last, text, by, why, policy.moves)
             if added is not None:
                 done = Published(added, True, await self._put_to_work(added, policy))
                 await self._note(done)
+                await self._move_out(policy.moves, by, why)
                 if current is not None and removed:
                     await self._recheck(current, added, removed)
                 return done
@@ -162,7 +138,22 @@ class PolicyStore:
         source = f"version {version} of the policy"
         return await self.publish(old.text, by=by, why=why, expected=expected, force=force, source=source)
 
-    async def dry_run(self, text: str, *, source: str = "policy") -> DryRun:
+    def _without(self, policy: Policy, current: PolicyVersion | None, moves: Mapping[str, str]) -> list[str]:
+        """The tiers that ``policy`` lacks and that nobody is moved out of; it learns of the others."""
+        old, before = (current.tiers(), current.moves) if current else ([], {})
+        policy.with_moves(resolved(moves, before, old, policy.names()))
+        return [name for name in dict.fromkeys([*old, *before]) if name not in {*policy.tiers, *policy.moves}]
+
+    async def _move_out(self, moves: Mapping[str, str], by: str, why: str) -> None:
+        if moves:
+            await move_registered(self._engine, moves)
+        for domain in await self.domains() if moves else ():
+            for tier, into in moves.items():
+                await move_out(self._engine, domain, tier, into, by=by, why=why)
+
+    async def dry_run(
+        self, text: str, *, source: str = "policy", moves: Mapping[str, str] | None = None
+    ) -> DryRun:
         """What ``publish`` would do, and for whom. Writes nothing; raises :class:`PolicyError`."""
         policy = _checked(text, source)
         current = await self.current()
@@ -170,6 +161,7 @@ class PolicyStore:
             old = current.parse() if current else None
         except PolicyError:
             old = None  # of a newer release: then all of ours is new
+        self._without(policy, current, moves or {})
         version = current.version if current else 0
         return await dry_run(self._engine, await self.domains(), old, policy, version)
 
@@ -187,10 +179,14 @@ class PolicyStore:
             await self.publish(old.text, by=new.by, why=why, expected=new.version)
             raise
 
-    async def _add(self, version: int, text: str, by: str, why: str) -> PolicyVersion | None:
+    async def _add(
+        self, version: int, text: str, by: str, why: str, moves: Mapping[str, str] | None = None
+    ) -> PolicyVersion | None:
         """The next version after ``version``; None when somebody else's is there already."""
-        added = PolicyVersion(version + 1, text, by, self._engine.clock.now_ms(), why)
+        added = PolicyVersion(version + 1, text, by, self._engine.clock.now_ms(), why, dict(moves or {}))
         fields: dict[Any, Any] = {"text": text, "by": by, "at_ms": added.at_ms, "why": why}
+        if moves:
+            fields["moves"] = json.dumps(added.moves)
         try:
             await self._engine.redis.xadd(
                 self._key, fields, id=f"{added.version}-0", maxlen=VERSIONS_KEPT, approximate=False
@@ -228,7 +224,7 @@ class PolicyStore:
 
     async def _note(self, done: Published) -> None:
         """Among what operators did in these domains."""
-        _, _, by, at_ms, why = done.version
+        _, _, by, at_ms, why, _ = done.version
         said: dict[Any, Any] = {
             "at": at_ms, "by": by, "why": why, "did": f"publish policy version {done.version.version}"
         }  # fmt: skip
@@ -321,10 +317,3 @@ def _said(name: str, value: str, most: int) -> str:
     if not value or len(value) > most or not value.isprintable():
         raise PolicyError(f"{name} must be 1 to {most} printable characters, not {value[:40]!r}")
     return value
-
-
-def _read(entry: Any) -> PolicyVersion:
-    entry_id, fields = entry
-    said = {name.decode(): value.decode() for name, value in fields.items()}
-    version = int(entry_id.split(b"-")[0])
-    return PolicyVersion(version, said["text"], said["by"], int(said["at_ms"]), said["why"])

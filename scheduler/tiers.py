@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
@@ -99,6 +100,17 @@ class Policy(BaseModel):
     limits: dict[str, NamedLimit] = Field(default_factory=dict)
     _text: str = PrivateAttr(default="")
     _source: str = PrivateAttr(default="")
+    _moves: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def moves(self) -> dict[str, str]:
+        """Tiers that are gone, each with the one its tenants belong to. Published beside the text."""
+        return self._moves
+
+    def with_moves(self, moves: Mapping[str, str]) -> Policy:
+        """The same policy; it knows where tenants of tiers that are gone belong."""
+        self._moves = dict(moves)
+        return self
 
     @property
     def text(self) -> str:

@@ -32,6 +32,10 @@ Expect = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="In place of whatever is in force; asks nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Moves = Annotated[
+    list[str] | None,
+    typer.Option("--move", metavar="OLD=NEW", help="Who is in OLD, a tier that the file lacks, goes to NEW."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -108,6 +112,7 @@ def history(
 @policy.command(epilog=EXPLAINED)
 def diff(
     file: Annotated[str, typer.Argument(metavar="FILE|VERSION", help="What would take the place.")],
+    move: Moves = None,
     as_json: AsJson = False,
 ) -> int:
     """Dry run: what publishing a file, or going back to a version, would change, and for whom.
@@ -118,7 +123,7 @@ def diff(
 
     nooble policy diff 7 --json
     """
-    found = run_async(_diff(file))
+    found = run_async(_diff(file, _moves(move)))
     return _told(found, as_json)
 
 
@@ -127,6 +132,7 @@ def publish(
     file: File,
     why: Annotated[str, typer.Option(help="Why; kept with the version.")],
     by: By = None,
+    move: Moves = None,
     expect: Expect = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -139,10 +145,12 @@ def publish(
     nooble policy publish config/tiers.toml --why "double the limit of free"
 
     nooble policy publish config/tiers.toml --why "deploy 1.9" --expect 7 --json
+
+    nooble policy publish config/tiers.toml --why "advance is sold no more" --move advance=professional
     """
-    text = _text(file)
-    expected = _expected(text, file, expect, force, asks=file != "-")
-    done = run_async(_publish(text, file, why, by, expected, force))
+    text, moves = _text(file), _moves(move)
+    expected = _expected(text, file, expect, force, asks=file != "-", moves=moves)
+    done = run_async(_publish(text, file, why, by, expected, force, moves))
     return _published(done, as_json)
 
 
@@ -177,14 +185,30 @@ def _text(file: str) -> str:
         raise PolicyError(f"{file}: not UTF-8 text") from None
 
 
-def _expected(text: str, source: str, expect: int | None, force: bool, *, asks: bool) -> int | None:
+def _moves(given: list[str] | None) -> dict[str, str]:
+    moves = dict(each.partition("=")[::2] for each in given or [])
+    for old, new in moves.items():
+        if not (old and new):
+            raise typer.BadParameter(f"{old or new!r} is not OLD=NEW, such as advance=professional")
+    return moves
+
+
+def _expected(
+    text: str,
+    source: str,
+    expect: int | None,
+    force: bool,
+    *,
+    asks: bool,
+    moves: dict[str, str] | None = None,
+) -> int | None:
     """The version that is meant to be replaced, known from --expect or from somebody who saw the differences.
 
     Raises typer.Exit when there is nothing to do, or nobody to ask.
     """
     if expect is not None or force:
         return expect
-    found = run_async(_dry_run(text, source))
+    found = run_async(_dry_run(text, source, moves or {}))
     if (found.diff.empty and found.version) or not found.version:
         return found.version
     if not (asks and somebody_looks()):
@@ -245,28 +269,34 @@ async def _history(most: int) -> list[PolicyVersion]:
         return await client.bus.policies.history(most)
 
 
-async def _diff(file: str) -> DryRun:
+async def _diff(file: str, moves: dict[str, str]) -> DryRun:
     if file.isdecimal():
-        return await _dry_run((await _show(int(file))).text, f"version {file}")
-    return await _dry_run(_text(file), file)
+        return await _dry_run((await _show(int(file))).text, f"version {file}", moves)
+    return await _dry_run(_text(file), file, moves)
 
 
-async def _dry_run(text: str, source: str) -> DryRun:
+async def _dry_run(text: str, source: str, moves: dict[str, str]) -> DryRun:
     from .connection import connected
 
     async with connected() as client:
-        return await client.bus.policies.dry_run(text, source=source)
+        return await client.bus.policies.dry_run(text, source=source, moves=moves)
 
 
 async def _publish(
-    text: str, source: str, why: str, by: str | None, expected: int | None, force: bool
+    text: str,
+    source: str,
+    why: str,
+    by: str | None,
+    expected: int | None,
+    force: bool,
+    moves: dict[str, str],
 ) -> Published:
     from .connection import connected
 
     async with connected() as client:
         store: PolicyStore = client.bus.policies
         return await store.publish(
-            text, by=by or login(), why=why, expected=expected, force=force, source=source
+            text, by=by or login(), why=why, expected=expected, force=force, source=source, moves=moves
         )
 
 

@@ -45,6 +45,9 @@ def show_dry_run(found: DryRun) -> None:
     _show_effects(found.effects)
     for each in found.occupied:
         out().print(marked(f"\nRefused: {each}: {_names(each.tenants.some, each.tenants.total)}", "red"))
+    for each, tier in found.moved:
+        names = _names(each.tenants.some, each.tenants.total)
+        out().print(marked(f"\nMoves to tier {tier}: {each}: {names}", "yellow"))
     for name in found.unserved:
         near = did_you_mean(name, found.domains)
         told = f"\nNo worker ever served the domain {name!r}, which has rules here{near}"
@@ -112,6 +115,9 @@ def dry_run_dict(found: DryRun) -> dict[str, Any]:
             for each in found.effects
         ],
         "occupied": [{**each._asdict(), "tenants": each.tenants._asdict()} for each in found.occupied],
+        "moved": [
+            {**each._asdict(), "tenants": each.tenants._asdict(), "to": tier} for each, tier in found.moved
+        ],
         "domains": found.domains,
         "unserved": found.unserved,
         "refused": bool(found.occupied),

@@ -1,6 +1,6 @@
 -- publish: put a compiled policy to work in one domain, unless a newer version is at work there.
 --
--- @keys policy registry unsettled ready tags fairness
+-- @keys policy registry unsettled ready tags fairness moving
 -- @argv policy_json:str settings_json:str tenants_known:int
 --       settings: what enqueue needs of the policy; tenants_known: 1 once the tenants registered for all domains
 --       were copied into this one
@@ -22,6 +22,17 @@ local function forget_tiers(before, after)
   end
 end
 
+-- Tiers that are gone and whose tenants go to another one: maintenance looks after them until they are empty.
+local function empty_tiers(before, after, moved)
+  for _, tier in ipairs(before.tiers) do
+    if moved[tier.name] then redis.call('HSET', moving_key, 'tier ' .. tier.name, moved[tier.name]) end
+  end
+  for _, tier in ipairs(after.tiers) do redis.call('HDEL', moving_key, 'tier ' .. tier.name) end
+  for tier, into in pairs(moved) do
+    if redis.call('HEXISTS', moving_key, 'tier ' .. tier) == 1 then redis.call('HSET', moving_key, 'tier ' .. tier, into) end
+  end
+end
+
 local wanted = cjson.decode(policy_json)
 local present_json = redis.call('GET', policy_key)
 local present = present_json and cjson.decode(present_json)
@@ -37,6 +48,7 @@ if present_json ~= policy_json then
   redis.call('SET', policy_key, policy_json)
   if present then
     forget_tiers(present, wanted)
+    empty_tiers(present, wanted, cjson.decode(settings_json).moved or {})
     redis.call('SET', unsettled_key, redis.call('EXISTS', unsettled_key) == 1 and '' or present_json)
     wake_one() -- a limit may have gone that it waits for
   end

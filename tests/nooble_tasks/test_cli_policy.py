@@ -113,6 +113,25 @@ async def test_what_would_be_refused(store: PolicyStore, nooble: Nooble, file: P
     assert len(await store.history()) == 1
 
 
+async def test_who_is_in_a_tier_that_goes_is_moved(store: PolicyStore, nooble: Nooble, file: Path) -> None:
+    _write(file, 'default_tier = "gold"\n[tiers.gold]\npriority = 1\n')
+    for wrong in ("free", "free="):
+        done = await nooble("policy", "diff", str(file), "--move", wrong)
+        assert (done.code, "'free' is not OLD=NEW" in done.err) == (2, True)
+    done = await nooble("policy", "diff", str(file), "--move", "free=golf")
+    assert (done.code, "no tier 'golf', did you mean 'gold'?" in done.err) == (1, True)
+    done = await nooble("policy", "diff", str(file), "--move", "free=gold")
+    assert done.code == 0
+    assert "Moves to tier gold: probe: tier free has 1 tenant (2 waiting, 0 scheduled, 2 running" in done.text
+    told = json.loads((await nooble("policy", "diff", str(file), "--move", "free=gold", "--json")).out)
+    assert [(each["tier"], each["to"], each["waiting"]) for each in told["moved"]] == [("free", "gold", 2)]
+    options = ["--why", "x", "--expect", "1", "--move", "free=gold"]
+    done = await nooble("policy", "publish", str(file), *options)
+    assert (done.code, done.out) == (0, f"version 2 is in force in {DOMAIN}\n")
+    found = await store.dry_run(FIRST)
+    assert found.diff.added == ["free"]
+
+
 async def test_publish_and_go_back(store: PolicyStore, nooble: Nooble, file: Path) -> None:
     done = await nooble("policy", "publish", str(file), "--why", "more for free", "--expect", "1")
     assert (done.code, done.out) == (0, f"version 2 is in force in {DOMAIN}\n")

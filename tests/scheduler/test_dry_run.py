@@ -8,7 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from scheduler import Outcome, PolicyStore, TierInUseError
-from scheduler.dry_run import NAMED, Occupied, Tenants, TierEffect
+from scheduler.dry_run import TierEffect
+from scheduler.occupied import NAMED, Occupied, Tenants
 from scheduler.overrides import pause_tenant, set_override
 from scheduler.pauses import action_type, pause
 from scheduler.registry import Registry
@@ -232,10 +233,10 @@ async def test_an_action_that_gets_into_the_tier_meanwhile(
     world, store = await started(redis, BOTH)
     inner = store._add
 
-    async def add(last: int, text: str, by: str, why: str) -> Any:
+    async def add(last: int, text: str, by: str, why: str, moves: Any = None) -> Any:
         if text == ONE:
             await world.enqueue(new("late", "acme", "gold"))
-        return await inner(last, text, by, why)
+        return await inner(last, text, by, why, moves)
 
     monkeypatch.setattr(store, "_add", add)
     with pytest.raises(TierInUseError, match="1 waiting"):

@@ -65,7 +65,7 @@ async def test_empty(store: PolicyStore) -> None:
 async def test_publish(store: PolicyStore) -> None:
     published = await publish(store, FIRST)
     assert published == Published(published.version, True, [])
-    assert published.version == (1, FIRST, "ana", NOW, "a reason")
+    assert published.version == (1, FIRST, "ana", NOW, "a reason", {})
     assert await store.current() == await store.get(1) == published.version
     assert (await publish(store, SECOND)).version.version == 2
     assert [each.version for each in await store.history()] == [2, 1]
@@ -82,7 +82,7 @@ async def test_rollback_is_a_new_version(store: PolicyStore) -> None:
     for text in (FIRST, SECOND):
         await publish(store, text)
     back = await store.rollback(1, by="bob")
-    assert back.version == (3, FIRST, "bob", NOW, "back to version 1")
+    assert back.version == (3, FIRST, "bob", NOW, "back to version 1", {})
     assert (await store.rollback(2, by="bob", why="that was it")).version.why == "that was it"
     assert [each.version for each in await store.history()] == [4, 3, 2, 1]
 

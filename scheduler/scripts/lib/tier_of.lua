@@ -14,11 +14,17 @@ local function read_registry(tenants)
   return true
 end
 
+-- Who names a tier that is gone means the one that its tenants were moved to.
+local function present(tier)
+  return settings.moved and settings.moved[tier] or tier
+end
+
 -- Registered tier (nil for none that the policy has), and whether the tenant takes no new work.
 local function registration(tenant)
   local record = records[tenant]
   if not record then return nil, false end
   local tier, drain = string.match(record, '^(%S+) ?(.*)$')
+  tier = present(tier)
   return rank[tier] and tier, drain == 'drain'
 end
 
@@ -26,6 +32,7 @@ end
 local function tier_of(tenant, claimed)
   local inherited = string.sub(claimed, 1, 1) == '~'
   if inherited then claimed = string.sub(claimed, 2) end
+  claimed = present(claimed)
   local own, draining = registration(tenant)
   local entitled = own or settings.default
   if claimed ~= '' and not rank[claimed] and not inherited then
