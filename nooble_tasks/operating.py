@@ -65,12 +65,14 @@ class Operator:
         weight: float | None = None,
         limits: Sequence[str | dict[str, str]] | None = None,
         max_concurrency: int | None = None,
+        time_zone: str | None = None,
         unseen: bool = False,
     ) -> list[str]:
         """Give a tenant rules of its own in place of its tier's; what is None stays as it was.
 
         `limits` are written as in `tiers.toml`, none of them binds with an empty list; `max_concurrency` 0 is
-        any number. Returns the domains.
+        any number. `time_zone` is where its calendar quotas begin, such as Europe/Madrid. Returns the
+        domains.
         """
         async with self._asking():
             where = await self._where(domains, tenant_id, unseen=unseen)
@@ -78,6 +80,7 @@ class Operator:
                 "weight": weight,
                 "limits": limits,
                 "max_concurrency": max_concurrency,
+                "time_zone": time_zone,
             }
             await overrides.set_override(self._engine, where, tenant_id, by=by, why=why, **rules)
             return where
@@ -91,7 +94,7 @@ class Operator:
         domains: Sequence[str] = (),
         rules: Sequence[str] = overrides.RULES,
     ) -> list[str]:
-        """Let its tier decide again about these rules: weight, limits, max_concurrency. A pause stays."""
+        """Let its tier decide again about these rules: of `set_tenant`, all by default. A pause stays."""
         async with self._asking():
             where = await self._where(domains, tenant_id)
             await overrides.clear_override(self._engine, where, tenant_id, by=by, why=why, rules=rules)

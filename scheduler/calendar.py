@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from .limits import Period
+from .limits import Limit, Period
 
 UNITS = ("day", "month", "year")
 
@@ -16,6 +16,22 @@ UNITS = ("day", "month", "year")
 def period_name(multiple: int, unit: str, time_zone: str) -> str:
     """Name of a kind of period: ``1 day Europe/Madrid``."""
     return f"{multiple} {unit} {time_zone}"
+
+
+def in_zone(limits: Iterable[Limit], zone: str | None) -> tuple[Limit, ...]:
+    """The same limits for a tenant with a time zone of its own (None: without): its quotas begin there."""
+    if zone is None:
+        return tuple(limits)
+    return tuple(
+        limit._replace(period=f"{limit.period.rpartition(' ')[0]} {zone}") if limit.period else limit
+        for limit in limits
+    )
+
+
+async def write_periods(redis: Any, key: str, names: Iterable[str], now_ms: int) -> None:
+    """Periods that contain ``now_ms``, for scripts that were not sent them: see ``scripts/lib/zones.lua``."""
+    periods = {name: period_at(name, now_ms) for name in names}
+    await redis.hset(key, mapping={name: f"{each.start_ms} {each.end_ms}" for name, each in periods.items()})
 
 
 def period_at(name: str, now_ms: int) -> Period:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from . import moving, scripts, shared_tenants
 from .admission import PeriodsArg, enqueue_args, read_enqueued, settings_json
-from .calendar import period_at
+from .calendar import period_at, write_periods
 from .cancelling import cancel
 from .clock import Clock
 from .finish_extra import finish_args
@@ -143,6 +143,8 @@ class Engine:
         elif isinstance(reply, list) and reply[:1] == [b"periods"]:  # that we do not know
             known = {*(self._periods.get(domain) or self._policy(domain).periods)}
             self._periods[domain] = tuple(sorted(known | {name.decode() for name in reply[1:]}))
+        elif isinstance(reply, list) and reply[:1] == [b"zones"]:  # of tenants, that nobody has written yet
+            await self._write_periods(domain, reply)
         else:
             return False
         return True
@@ -238,6 +240,10 @@ class Engine:
             compiled = self._compiled[domain] = self.policy.compile(domain, self.policy_version)
         return compiled
 
+    async def _write_periods(self, domain: str, reply: list[Any]) -> None:
+        key, names = self.keys.of("zone_periods", domain), [name.decode() for name in reply[1:]]
+        await write_periods(self.redis, key, names, self.clock.now_ms())
+
     def _claim_call(self, domain: str, worker_id: str, slots: int) -> tuple[scripts.Script, str, list[Any]]:
         now_ms = self.clock.now_ms()
         args: list[Any] = [now_ms, worker_id, min(slots, MAX_SLOTS), now_ms + self.lease_ms]
@@ -251,7 +257,10 @@ class Engine:
         if status == b"nopolicy":
             await self.publish_policy(domain)
             return await self.claim(domain, worker_id, slots)
-        if status == b"periods":  # of a policy or an override that we do not know
+        if status == b"zones":  # of overrides
+            await self._write_periods(domain, reply)
+            return await self.claim(domain, worker_id, slots)
+        if status == b"periods":  # of a policy that we do not know
             self._periods[domain] = tuple(sorted({name.decode() for name in reply[1:]}))
             return await self.claim(domain, worker_id, slots)
         if status == b"lost":

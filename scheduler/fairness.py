@@ -59,6 +59,7 @@ import math
 from typing import TypeVar
 
 from .binding import NamedLimits, binding, charge, give_back
+from .calendar import in_zone
 from .limits import Limit
 from .lines import Action, Aside, Binding, Line, Running, Said, Usage
 from .tiers import CompiledTier
@@ -121,8 +122,9 @@ class Tier:
         return _first(self.said.override(line.tenant).weight, self.policy.weight)
 
     def limits_of(self, line: Line) -> tuple[Limit, ...]:
-        """The tenant's own limits, else the tier's."""
-        return _first(self.said.override(line.tenant).limits, self.policy.limits)
+        """The tenant's own limits, else the tier's; calendar quotas begin in its own time zone."""
+        own = self.said.override(line.tenant)
+        return in_zone(_first(own.limits, self.policy.limits), own.time_zone)
 
     def concurrency_of(self, line: Line) -> int:
         """How many of the tenant's actions may run at once, 0 for any number."""

@@ -50,6 +50,7 @@ CATALOGUE: tuple[KeySpec, ...] = (
     KeySpec("set_aside", "set_aside:<type>", "zset", "until resumed or cancelled", "entry, tenant:tier and id of each action of a paused type that was next in its line"),
     KeySpec("backpressure", "backpressure", "zset", "until it ends", "limit scope → time (ms) until which handlers said not now"),
     KeySpec("usage", "usage", "hash", "until the window ends", "limit scope → state of its limits (msgpack); a scope is `tenant:tier`, `*:tier`, `*` (the domain) or `@limit`"),
+    KeySpec("zone_periods", "zone_periods", "hash", "kept, one field per kind of period and time zone", "calendar periods of tenants with a time zone of their own: name → start and end (ms) of the last one asked for"),
     KeySpec("usage_due", "usage_due", "zset", "with `usage`", "limit scope → time (ms) its state is worthless"),
     KeySpec("scheduled", "scheduled", "zset", "until due", "action id → due time (ms): delayed and retrying actions"),
     KeySpec("delayed", "delayed", "hash", "until due", "action id → header and payload of an action not yet in its stream"),

@@ -181,7 +181,8 @@ class Override(NamedTuple):
     """What operators have set for one tenant; it outranks its tier. None: as the tier says.
 
     ``limits`` replace those of the tier; ``paused``: nothing of the tenant starts. ``by``, ``at_ms`` and
-    ``why`` tell of the last change of the rules; ``paused_by`` and its like, of the pause.
+    ``why`` tell of the last change of the rules; ``paused_by`` and its like, of the pause. ``time_zone``:
+    where its calendar quotas begin.
     """
 
     weight: float | None = None
@@ -194,11 +195,12 @@ class Override(NamedTuple):
     paused_by: str = ""
     paused_at_ms: int = 0
     paused_why: str = ""
+    time_zone: str | None = None
 
     @property
     def has_rules(self) -> bool:
         """Whether it says anything besides a pause."""
-        return (self.weight, self.limits, self.max_concurrency) != (None, None, None)
+        return (self.weight, self.limits, self.max_concurrency, self.time_zone) != (None,) * 4
 
 
 class Extended(NamedTuple):

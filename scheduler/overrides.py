@@ -10,18 +10,20 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from . import scripts
+from .cron_times import check_time_zone
 from .errors import PolicyError, ScriptError, nearest
 from .limit_rules import Rates, compile_limits
 from .limits import Limit, Strategy
 from .model import Override
+from .schedule_errors import ScheduleError
 
 if TYPE_CHECKING:
     from .engine import Engine
 
-RULES = ("weight", "limits", "max_concurrency")
+RULES = ("weight", "limits", "max_concurrency", "time_zone")
 """What an override can set besides the pause."""
 
 _TRIES = 20
@@ -42,6 +44,15 @@ class _Rules(BaseModel):
     weight: float | None = Field(default=None, ge=0.001, le=1000.0)
     limits: Rates | None = None
     max_concurrency: int | None = Field(default=None, ge=0)
+    time_zone: str | None = None
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        try:
+            return check_time_zone(zone)
+        except ScheduleError as error:
+            raise ValueError(str(error)) from None
 
 
 async def set_override(
@@ -54,14 +65,17 @@ async def set_override(
     weight: float | None = None,
     limits: Sequence[str | dict[str, str]] | None = None,
     max_concurrency: int | None = None,
+    time_zone: str | None = None,
 ) -> None:
     """Give a tenant its own rules in these domains; what is None stays as it was.
 
     ``limits`` replace those of the tenant's tier (an empty list: none bind it) and are written as in
-    ``tiers.toml``; ``max_concurrency`` 0 is any number. Raises :class:`PolicyError` for what cannot hold, and
+    ``tiers.toml``; ``max_concurrency`` 0 is any number; ``time_zone`` is where its calendar quotas begin,
+    instead of the policy's. Raises :class:`PolicyError` for what cannot hold, and
     changes nothing then.
     """
-    new = _checked(engine, tenant_id, weight=weight, limits=limits, max_concurrency=max_concurrency)
+    rules = {"weight": weight, "limits": limits, "max_concurrency": max_concurrency, "time_zone": time_zone}
+    new = _checked(engine, tenant_id, **rules)
 
     def change(old: Override, said: Said) -> Override:
         return old._replace(
@@ -204,7 +218,12 @@ def _checked(engine: Engine, tenant_id: str, **given: Any) -> dict[str, Any]:
         raise PolicyError(f"override of tenant {tenant_id!r}: {wrong}") from error
     except ValueError as error:
         raise PolicyError(f"override of tenant {tenant_id!r}: limits: {error}") from error
-    return {"weight": rules.weight, "limits": compiled, "max_concurrency": rules.max_concurrency}
+    return {
+        "weight": rules.weight,
+        "limits": compiled,
+        "max_concurrency": rules.max_concurrency,
+        "time_zone": rules.time_zone,
+    }
 
 
 def _paused(old: Override, said: Said) -> Override:

@@ -25,7 +25,7 @@ tenant = typer.Typer(
 
 Rule = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[RULE]...", help="weight, limits, max-concurrency; else all."),
+    typer.Argument(metavar="[RULE]...", help="weight, limits, max-concurrency, time-zone; else all."),
 ]
 
 
@@ -64,6 +64,9 @@ def set_rules(
     ] = None,
     no_limits: Annotated[bool, typer.Option("--no-limits", help="No limit binds it.")] = False,
     max_concurrency: Annotated[int | None, typer.Option(help="So many at once; 0: any number.")] = None,
+    time_zone: Annotated[
+        str | None, typer.Option(help="Where its quotas of a day or longer begin, such as Europe/Madrid.")
+    ] = None,
     why: Why = "",
     by: By = None,
     domain: Where = None,
@@ -75,15 +78,20 @@ def set_rules(
     nooble tenant set acme --limit 100/minute --limit 5000/day --why "contract 17"
 
     nooble tenant set acme --weight 2 --domain embedding
+
+    nooble tenant set acme --time-zone Europe/Madrid
     """
     if limit and no_limits:
         raise typer.BadParameter("--limit and --no-limits exclude each other")
-    if weight is None and not limit and not no_limits and max_concurrency is None:
-        raise typer.BadParameter("say what to set: --weight, --limit, --no-limits or --max-concurrency")
+    if weight is None and not limit and not no_limits and max_concurrency is None and time_zone is None:
+        raise typer.BadParameter(
+            "say what to set: --weight, --limit, --no-limits, --max-concurrency or --time-zone"
+        )
     rules: dict[str, Any] = {
         "weight": weight,
         "limits": [] if no_limits else limit,
         "max_concurrency": max_concurrency,
+        "time_zone": time_zone,
         "unseen": unseen,
     }
     return _do(f"set the rules of {name}", "set_tenant", name, why, by, domain, as_json, **rules)
@@ -185,6 +193,8 @@ def _told(override: Override) -> list[str]:
         rules.append("limits " + (", ".join(limit.name for limit in override.limits) or "none"))
     if override.max_concurrency is not None:
         rules.append(f"max concurrency {override.max_concurrency or 'any'}")
+    if override.time_zone is not None:
+        rules.append(f"time zone {override.time_zone}")
     if rules:
         told.append(f"{'; '.join(rules)} (set by {_whose(override.by, override.at_ms, override.why)})")
     if override.paused:

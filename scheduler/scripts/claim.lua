@@ -12,7 +12,8 @@
 -- @include events
 -- REPLY: {status, token, next_due_ms, more, policy_version, (stream, attempt, head, data)*}; attempt is
 --        negative where a cancellation was asked for: it is not to be run
---        status: 'ok', 'lost' (worker not registered), 'nopolicy', or {'periods', name*}: call again with these
+--        status: 'ok', 'lost' (worker not registered), 'nopolicy', or {'periods', name*}: call again with these, or
+--        {'zones', name*}: write these into `zone_periods` and call again
 
 local DUE_AT_ONCE = 100
 
@@ -28,12 +29,8 @@ end
 local policy = cjson.decode(policy_json)
 local periods = {}
 for i = periods_at, #ARGV, 3 do periods[ARGV[i]] = {tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])} end
-local function ask_for_periods(names)
-  for name in pairs(periods) do names[#names + 1] = name end
-  return {'periods', unpack(names)}
-end
 for _, name in ipairs(policy.periods) do
-  if not periods[name] then return ask_for_periods(policy.periods) end
+  if not periods[name] then return {'periods', unpack(policy.periods)} end
 end
 
 local function go_to_sleep()
@@ -147,7 +144,7 @@ local function plan(count)
 end
 
 local planned = plan(slots)
-if #unknown_periods > 0 then return ask_for_periods(unknown_periods) end
+if #unknown_periods > 0 then return {'zones', unpack(unknown_periods)} end
 redis.call('ZREM', sleepers_key, worker_id) -- allowed when the server is out of memory, then what follows is too
 
 reply = {'ok', token, 0, 0, policy.version or 0}

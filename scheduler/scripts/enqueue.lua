@@ -9,11 +9,11 @@
 -- @include delayed
 -- @include waiting
 -- @include wake
--- @defer room over_backlog over_limit take_room missing_period rules_of
+-- @defer room over_backlog over_limit take_room ask_for_periods rules_of
 -- REPLY: per action 1 (accepted in the tier it claims), '+<tier>' (accepted in that one), 0 (this id is already
 --        known), '=<id> <tier>' (that alive action is in its way), -1 (the stream's key holds something else),
 --        '!<reason> …' (refused, nothing written of it: see scheduler/admission.py); or
---        'nopolicy', or {'periods', name*}: call again with these
+--        'nopolicy', or {'periods', name*}: call again with these; or {'zones', name*}: write them first
 
 local SIZE = 6
 local ids, tenants, claims, place_of = {}, {}, {}, {}
@@ -30,10 +30,10 @@ end
 if not read_registry(tenants) then return 'nopolicy' end
 
 -- What few tiers have, a bounded backlog or limits that refuse, is looked at only where one has it.
-local over_backlog, over_limit, take_room, missing_period, rules_of
+local over_backlog, over_limit, take_room, ask_for_periods, rules_of
 local periods = {}
 if settings.backlog or settings.refuse then
-  over_backlog, over_limit, take_room, missing_period, rules_of = room()
+  over_backlog, over_limit, take_room, ask_for_periods, rules_of = room()
   for name, from, till in string.gmatch(periods_now, '([^|]+)|(%d+)|(%d+)') do
     periods[name] = {tonumber(from), tonumber(till)}
   end
@@ -44,8 +44,8 @@ for _, claim in ipairs(claims) do
   local stream = tier and place[1] .. ':' .. tier
   place[1], place[2], place[3] = stream, refused or (stream == claim and 1 or '+' .. tier), tier
   local refusing = stream and settings.refuse and settings.refuse[tier]
-  local missing = refusing and missing_period(rules_of(stream, refusing), periods)
-  if missing then return {'periods', missing, unpack(settings.periods or {})} end
+  local ask = refusing and ask_for_periods(rules_of(stream, refusing), now_ms, periods)
+  if ask then return ask end
 end
 
 local alive = redis.call('HMGET', actions_key, unpack(ids))

@@ -7,6 +7,7 @@
 -- @include stream
 -- @include running
 -- @include limits
+-- @include zones
 -- REPLY: (binds, would_bind)*: the binding limit of each scope, '' for none
 
 local periods = {}
@@ -36,6 +37,15 @@ local function said_for(scope)
   return said, said.paused or pressed_until > now_ms
 end
 
+-- In the tenant's own zone where its periods are known: else it has used nothing of them.
+local function limits_of(tier, said)
+  local own = said.time_zone and in_zone(tier.limits, said.time_zone) or tier.limits
+  for _, limit in ipairs(own) do
+    if limit[5] ~= '' and not know_period(limit[5], now_ms, periods) then return tier.limits end
+  end
+  return own
+end
+
 local function binding_of(policy, scope, states, said)
   local first = string.sub(scope, 1, 1)
   if first == '*' or first == '@' then
@@ -46,7 +56,7 @@ local function binding_of(policy, scope, states, said)
   local tier = policy.tiers[name]
   if not tier then return '' end
   if not said.limits then
-    local _, _, why = allowance(tier.limits, states, now_ms, periods, 1)
+    local _, _, why = allowance(limits_of(tier, said), states, now_ms, periods, 1)
     if why then return why end
   end
   local most = said.max_concurrency or tier.concurrency

@@ -69,6 +69,7 @@ VERBS: list[tuple[int, st.SearchStrategy[Any]]] = [
             st.sampled_from([None, 1.0, 2.5, 4.0]),
             st.none() | st.lists(LIMITS, max_size=2, unique_by=counts),
             st.sampled_from([None, 0, 1, 2]),
+            st.sampled_from([None, None, "Asia/Tokyo", "America/New_York"]),
         ),
     ),
     (1, st.tuples(st.just("clear"), TENANTS)),

@@ -186,12 +186,16 @@ class History:
             event("poisoned" if self.oracle.state(action.action_id) is State.UNKNOWN else "reclaimed")
 
     async def override(
-        self, tenant: str, weight: float | None, limits: list[dict[str, str]] | None, running: int | None
+        self,
+        tenant: str,
+        weight: float | None,
+        limits: list[dict[str, str]] | None,
+        running: int | None,
+        zone: str | None,
     ) -> None:
-        if (weight, limits, running) != (None, None, None):
-            await overrides.set_override(
-                *self.where, tenant, by="me", weight=weight, limits=limits, max_concurrency=running
-            )
+        if (weight, limits, running, zone) != (None,) * 4:
+            rules: dict[str, Any] = {"weight": weight, "limits": limits, "max_concurrency": running}
+            await overrides.set_override(*self.where, tenant, by="me", time_zone=zone, **rules)
             await self._same_override(tenant)
 
     async def clear(self, tenant: str) -> None:

@@ -2,6 +2,7 @@
 -- @include stream
 -- @include limits
 -- @include running
+-- @include zones
 
 -- The heads of one tier's ready index, in order of virtual start time, looked at as far as slots need
 -- them. A candidate is one of the tier's tenants.
@@ -10,7 +11,7 @@ local CHUNK = 50 -- the most heads looked up at once; the first look is at fewer
 local some_returned = false -- does any tenant have entries that were given back? set by the caller
 local some_overridden = false -- has any tenant an override? set by the caller
 local some_pressed = false -- has any handler said not now? set by the caller
-local unknown_periods = {} -- calendar periods of overrides that the caller was not given
+local unknown_periods = {} -- calendar periods of overrides that nobody has written yet
 local quantum = 1 -- starts of one tenant in a row; set by the caller
 local visits_left = 0 -- bounds the work of one call; set by the caller
 local all_tiers = {} -- of the policy; set by the caller
@@ -30,6 +31,7 @@ local function override(fresh, first, count)
       candidate.overridden, candidate.paused = true, said.paused
       candidate.weight = said.weight or candidate.weight
       candidate.limits = said.limits or candidate.limits
+      if said.time_zone then candidate.limits = in_zone(candidate.limits, said.time_zone) end
       candidate.concurrency = said.max_concurrency or candidate.concurrency
     end
   end
@@ -61,9 +63,9 @@ local function fetch(tier, wanted)
   if some_overridden then override(fresh, first, fetched) end
 end
 
-local function all_known(limits, periods)
+local function all_known(limits, now, periods)
   for _, limit in ipairs(limits) do
-    if limit[5] ~= '' and not periods[limit[5]] then
+    if limit[5] ~= '' and not know_period(limit[5], now, periods) then
       unknown_periods[#unknown_periods + 1] = limit[5]
       return false
     end
@@ -89,7 +91,7 @@ end
 -- How many of what waits the limits let start now.
 local function look_at(candidate, now, periods)
   local allowed = candidate.waiting
-  candidate.unsaid = candidate.overridden and not candidate.paused and not all_known(candidate.limits, periods)
+  candidate.unsaid = candidate.overridden and not candidate.paused and not all_known(candidate.limits, now, periods)
   if candidate.paused or candidate.pressed_until > now or candidate.unsaid then allowed = 0 end
   if candidate.packed then
     candidate.states = candidate.packed ~= '' and cmsgpack.unpack(candidate.packed) or {}

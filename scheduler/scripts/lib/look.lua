@@ -1,6 +1,7 @@
 -- @keys policy usage overrides
 -- @include stream
 -- @include reset
+-- @include zones
 
 -- What read-only scripts share: the policy, the calendar periods they were told, how limits stand.
 
@@ -33,10 +34,11 @@ end
 local function rules_of(tier, tenant)
   local text = redis.call('HGET', overrides_key, tenant)
   local said = text and cjson.decode(text) or {}
+  local limits = said.limits or tier.limits
   return {
-    limits = said.limits or tier.limits, concurrency = said.max_concurrency or tier.concurrency,
+    limits = said.time_zone and in_zone(limits, said.time_zone) or limits, concurrency = said.max_concurrency or tier.concurrency,
     weight = said.weight or tier.weight, paused = said.paused and text or nil,
-    own = (said.limits or said.max_concurrency or said.weight) and 1 or 0,
+    own = (said.limits or said.max_concurrency or said.weight or said.time_zone) and 1 or 0,
   }
 end
 

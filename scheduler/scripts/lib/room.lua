@@ -1,5 +1,6 @@
 -- @keys usage waiting overrides delayed_count
 -- @include tier_of
+-- @include zones
 -- @include reset
 -- @include running
 -- @include stream
@@ -33,8 +34,9 @@ end
 
 local function rules_of(stream, of_tier)
   local own = redis.call('HGET', overrides_key, (split_stream(stream)))
-  own = own and cjson.decode(own).limits
-  return own or of_tier
+  own = own and cjson.decode(own) or {}
+  local limits = own.limits or of_tier
+  return own.time_zone and in_zone(limits, own.time_zone) or limits
 end
 
 -- How many may still come before the first limit is used up; then which one that is and when it gives more.
@@ -54,10 +56,15 @@ local function room_in(stream, limits, now, periods)
   return room or {math.huge}
 end
 
--- Calendar periods that the limits of this tenant need and the caller has not sent; nil for none.
-local function missing_period(limits, periods)
+-- The reply that asks for the calendar periods that the limits of this tenant need, and nobody has sent or written.
+local function ask_for_periods(limits, now, periods)
   for _, limit in ipairs(limits) do
-    if limit[5] ~= '' and not periods[limit[5]] then return limit[5] end
+    if limit[5] ~= '' and not know_period(limit[5], now, periods) then
+      for _, name in ipairs(settings.periods or {}) do
+        if not periods[name] then return {'periods', unpack(settings.periods)} end
+      end
+      return {'zones', limit[5]}
+    end
   end
 end
 
