@@ -50,7 +50,7 @@ class Crew:
         self._folder.cleanup()
 
     def hire(self, *, url: str | None = None, concurrency: int = 20, **settings: Any) -> BaseProcess:
-        """Start a worker; it may not have registered yet."""
+        """Start a worker, or so many ``workers`` in one process; it may not have registered yet."""
         values = {**self.settings, **settings}
         member = _context.Process(
             target=work, args=(url or self.url, self.policy_file, concurrency, values), daemon=True
@@ -91,7 +91,7 @@ def work(url: str, policy_file: str, concurrency: int, values: dict[str, Any]) -
 
 
 async def _run(url: str, policy_file: str, concurrency: int, values: dict[str, Any]) -> None:
-    tells_tasks = values.pop("tells_tasks", False)
+    tells_tasks, many = values.pop("tells_tasks", False), values.pop("workers", 1)
     jump_s, ahead_s = values.pop("clock_jump_s", 0), values.pop("server_ahead_s", 0)
     settings = workshop_settings(url, policy_file, **values)
     init_logging("CRITICAL", format="text", service_name="workshop_service")
@@ -106,8 +106,9 @@ async def _run(url: str, policy_file: str, concurrency: int, values: dict[str, A
         if jump_s:
             asyncio.get_running_loop().call_later(0.3, _set_this_machines_clock, jump_s)
         telling = asyncio.create_task(_tell_tasks(redis)) if tells_tasks else None
+        others = [BaseWorker(settings, redis, service, concurrency=concurrency) for _ in range(many - 1)]
         try:
-            await worker.run()
+            await asyncio.gather(worker.run(), *(each.run() for each in others))
         finally:
             if telling is not None:
                 telling.cancel()
