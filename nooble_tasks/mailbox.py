@@ -14,7 +14,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from ._engine import Keys, maintenance
-from .connections import blocking_twin
+from .blocking import BlockingPops
 
 _log = logging.getLogger(__name__)
 
@@ -38,14 +38,14 @@ class Mailbox(maintenance.Loop):
         self._redis = redis
         self._domain_of = {keys.mailbox(domain, worker_id).encode(): domain for domain in domains}
         self._deliver = deliver
-        self._blocking: Any = None
+        self._blocking: BlockingPops | None = None
 
     async def tick(self) -> float:
         """Wait for one message."""
         if self._blocking is None:
-            self._blocking = blocking_twin(self._redis, BLOCK_S)
+            self._blocking = BlockingPops(self._redis, BLOCK_S)
         try:
-            popped = await self._blocking.blpop(list(self._domain_of), timeout=BLOCK_S)
+            popped = await self._blocking.pop(self._domain_of)
         except (RedisError, OSError):
             await self._disconnect()
             for domain in self._domain_of.values():
@@ -64,7 +64,7 @@ class Mailbox(maintenance.Loop):
         blocking = self._blocking
         if blocking is not None:
             try:
-                await blocking.aclose(close_connection_pool=True)
+                await blocking.close()
             except (RedisError, OSError):
                 pass
             self._blocking = None  # only now: a cancelled attempt at closing is made again

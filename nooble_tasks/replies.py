@@ -16,7 +16,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from ._engine import Keys, maintenance
-from .connections import blocking_twin
+from .blocking import BlockingPops
 from .ids import new_id
 
 _log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class ReplyListener:
         self._keys = keys
         self._waiting: dict[str, Waiters] = {}
         self._reader: asyncio.Task[None] | None = None
-        self._blocking: Any = None
+        self._blocking: BlockingPops | None = None
         self._read_keys: dict[bytes, str] = {}
         self._look_at = 0.0
 
@@ -142,27 +142,29 @@ class ReplyListener:
         return any(self._waiting.values())
 
     async def _read_once(self) -> None:
-        if self._blocking is None:
-            self._blocking = blocking_twin(self._redis, BLOCK_S)
+        blocking = self._blocking
+        if blocking is None:
+            blocking = self._blocking = BlockingPops(self._redis, BLOCK_S)
         self._read_keys = {
             self._keys.notify(domain, self.client_id).encode(): domain for domain in self._waiting
         }
-        popped = await self._blocking.blpop(list(self._read_keys), timeout=BLOCK_S)
+        popped = await blocking.pop(self._read_keys)
         if popped is None:
             await self._look_at_all()
             return
         domain = self._read_keys[popped[0]]
         await self._fetch(domain, self._announced(domain, [popped[1]]))
-        if self._anybody():
-            await self._drain()
+        if self._anybody_without_answer():
+            await self._drain(blocking)
 
-    async def _drain(self) -> None:
-        pipeline = self._blocking.pipeline(transaction=False)
-        domains = list(self._read_keys.items())
-        for key, _ in domains:
-            pipeline.lpop(key, DRAIN)
-        for (_, domain), popped in zip(domains, await pipeline.execute(), strict=True):
-            await self._fetch(domain, self._announced(domain, popped or ()))
+    def _anybody_without_answer(self) -> bool:
+        waiting = (waiter for waiters in self._waiting.values() for waiter in waiters.values())
+        return any(not waiter.future.done() for waiter in waiting)
+
+    async def _drain(self, blocking: BlockingPops) -> None:
+        keys = self._read_keys
+        for domain, popped in zip(keys.values(), await blocking.more([*keys], DRAIN), strict=True):
+            await self._fetch(domain, self._announced(domain, popped))
 
     def _announced(self, domain: str, announcements: Iterable[bytes]) -> list[str]:
         """Resolve what the announcements carry; returns the ids whose response has to be fetched."""
@@ -204,7 +206,7 @@ class ReplyListener:
         self._read_keys = {}
         if blocking is not None:
             try:
-                await blocking.aclose(close_connection_pool=True)
+                await blocking.close()
             except (RedisError, OSError):
                 pass
             self._blocking = None  # only now: a cancelled attempt at closing is made again

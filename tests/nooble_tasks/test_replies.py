@@ -10,7 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from nooble_tasks import ActionTimeout, BaseRedisClient, DomainActionResponse, InvalidResponse
-from nooble_tasks._engine import Finish, Outcome
+from nooble_tasks._engine import Finish, Keys, Outcome
+from nooble_tasks.replies import ReplyListener
 from tests.nooble_tasks.support import DOMAIN, ProbeService, action, soon, until, working
 
 MANY = 10_000
@@ -137,3 +138,32 @@ async def test_the_reader_ends_when_nobody_waits(
 
 async def _no_reader(redis: Redis) -> bool:
     return await readers(redis) == 0
+
+
+async def test_an_answer_costs_its_reader_one_command(
+    redis: Redis, client: BaseRedisClient, probe: ProbeService
+) -> None:
+    """Nobody else waits, so there is nothing else to look for."""
+    async with working(redis, probe):
+        await soon(client.request(action()))
+        await redis.config_resetstat()
+        for n in range(5):
+            assert (await soon(client.request(action(data=n)))).data == n
+        stats = await redis.info("commandstats")
+    assert "cmdstat_lpop" not in stats
+    assert "cmdstat_lindex" not in stats
+
+
+async def test_several_answers_at_once_are_taken_together(redis: Redis) -> None:
+    listener = ReplyListener(redis, Keys(), "caller")
+    await redis.config_resetstat()
+    futures = [listener.expect("shop", f"x{n}") for n in range(50)]
+    lines = [f"x{n}\n{n}".encode() for n in range(50)]
+    await cast("Awaitable[int]", redis.rpush("nooble:shop:notify:caller", *lines))
+    answers = await soon(asyncio.gather(*futures))
+    assert answers == [str(n).encode() for n in range(50)]
+    stats = await redis.info("commandstats")
+    assert stats["cmdstat_lpop"]["calls"] == 1
+    for n in range(50):
+        listener.forget("shop", f"x{n}")
+    await listener.close()
