@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AliasChoices, BaseModel, Field, PlainSerializer, TypeAdapter, model_validator
 from pydantic_core import PydanticSerializationError, to_json
@@ -33,6 +33,7 @@ class DomainAction(WireModel):
 
     _noun: ClassVar[str] = "action"
     _aliases: ClassVar[frozenset[str]] = frozenset({"callback_queue"})
+    _detached_fields: ClassVar[tuple[str, ...]] = ("data", "metadata")
 
     action_id: Id = Field(default_factory=new_id)
     action_type: ActionType
@@ -54,19 +55,6 @@ class DomainAction(WireModel):
     created_at: Moment = Field(default_factory=_now)
     idempotency_key: Id | None = None
     unique_key: Id | None = None
-
-    if not TYPE_CHECKING:
-
-        def __init__(self, **fields: Any) -> None:
-            for name in ("data", "metadata"):
-                value = fields.get(name)
-                if value is not None:
-                    fields[name] = plain(value, name)
-                elif name in fields:
-                    del fields[name]
-            super().__init__(**fields)
-
-        __init__.__pydantic_base_init__ = True
 
     @property
     def callback_queue(self) -> str | None:

@@ -22,7 +22,7 @@ from pydantic_core import PydanticSerializationError
 
 from . import ids
 from .errors import InvalidAction, InvalidTime, NoobleError, PayloadNotSerializable, did_you_mean, shorten
-from .payload import DEFAULT_LIMITS, PayloadLimits, check_document, refuse_value, too_deep
+from .payload import DEFAULT_LIMITS, PayloadLimits, check_document, plain, refuse_value, too_deep
 
 
 def _not_reserved(action_type: str) -> str:
@@ -61,18 +61,32 @@ class WireModel(BaseModel):
     _error: ClassVar[type[NoobleError]] = InvalidAction
     _aliases: ClassVar[frozenset[str]] = frozenset()
     _plain_fields: ClassVar[tuple[str, ...]] = ("data", "metadata")
+    _detached_fields: ClassVar[tuple[str, ...]] = ()
+    """What is kept as plain JSON types, detached from the caller's objects; None is the same as nothing."""
+    _names: ClassVar[frozenset[str]] = frozenset()
+    """What a constructor takes."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls._names = cls._aliases.union(cls.model_fields)
 
     if not TYPE_CHECKING:  # type checkers see the fields as parameters
 
         def __init__(self, **fields: Any) -> None:
-            unknown = fields.keys() - self.__class__.model_fields.keys() - self._aliases
-            if unknown:
-                raise self._unknown_field(min(unknown))
-            for name in _TIME_FIELDS & fields.keys():
-                if isinstance(fields[name], str):
+            if not self._names.issuperset(fields):
+                raise self._unknown_field(min(fields.keys() - self._names))
+            for name in _TIME_FIELDS:
+                if isinstance(fields.get(name), str):
                     fields[name] = _moment(name, fields[name])
+            for name in self._detached_fields:
+                if name not in fields:
+                    continue
+                value = fields.pop(name)
+                if value is not None:
+                    fields[name] = plain(value, name)
             try:
-                super().__init__(**fields)
+                self.__pydantic_validator__.validate_python(fields, self_instance=self)
             except ValidationError as error:
                 self._refuse(error)
 
