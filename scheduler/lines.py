@@ -172,3 +172,21 @@ class Said:
         """Until when handlers said not now for that scope; 0: they did not."""
         until_ms = self.backpressure.get(scope, 0)
         return until_ms if until_ms > now_ms else 0
+
+
+class Prediction(NamedTuple):
+    """What a claim hands over, whether something startable is left, and when the next thing is due."""
+
+    actions: list[Action]
+    more: bool
+    next_due_ms: int
+    lost: bool = False
+
+
+@dataclass
+class Worker:
+    """A registered worker: its lease, what it owns, what it was told to cancel."""
+
+    lease_until_ms: int
+    owned: dict[str, Action] = field(default_factory=dict)
+    cancelling: set[str] = field(default_factory=set)

@@ -8,35 +8,17 @@ thing is due.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
+from .admission import Admission
 from .binding import NamedLimits, binding, charge, give_back
 from .fairness import Tier, charge_for
-from .lines import Action, Line, Running, Said, Usage
+from .lines import Action, Line, Prediction, Running, Said, Usage, Worker
 from .model import NewAction, Outcome, State
 from .oracle_admission import no_room
+from .oracle_registry import Register
 from .poison import APART_MS
 from .tiers import CompiledPolicy
 from .turns import hand_out
-
-
-class Prediction(NamedTuple):
-    """What a claim hands over, whether something startable is left, and when the next thing is due."""
-
-    actions: list[Action]
-    more: bool
-    next_due_ms: int
-    lost: bool = False
-
-
-@dataclass
-class Worker:
-    """A registered worker: its lease, what it owns, what it was told to cancel."""
-
-    lease_until_ms: int
-    owned: dict[str, Action] = field(default_factory=dict)
-    cancelling: set[str] = field(default_factory=set)
 
 
 class Oracle:
@@ -50,10 +32,13 @@ class Oracle:
         lease_ms: int = 15_000,
         duplicate_window_ms: int = 300_000,
         poison_deaths: int = 5,
+        admission: Admission | None = None,
     ) -> None:
         self.said = Said()
         self.running = Running()
         self.tiers = {tier.name: Tier(tier, self.said, self.running) for tier in policy.tiers}
+        names = tuple(self.tiers)
+        self.register = Register(admission or Admission(names, names[-1]))
         self.domain_limits = policy.domain_limits
         self.domain_usage = Usage()
         self.named = NamedLimits(policy.named, self.said)
@@ -79,6 +64,10 @@ class Oracle:
             return action.action_id
         if action.unique_key in self.unique_holders:
             return self.unique_holders[action.unique_key]
+        placed = self.register.place(action)
+        if isinstance(placed, str):
+            return placed
+        action = placed
         full = no_room(self.tiers[action.tier], self.alive.values(), action, self.now_ms)
         if full:
             return f"!{full}"
@@ -97,7 +86,7 @@ class Oracle:
         if new.due_ms > self.now_ms:
             new.state = State.SCHEDULED
         else:
-            self._append(new)
+            self.append(new)
         return ""
 
     def extend(self, worker_id: str, *, register: bool = False) -> bool:
@@ -237,7 +226,7 @@ class Oracle:
             if action.entry:
                 self.give_back(action)
             else:
-                self._append(action)
+                self.append(action)
         self.said.forget(self.now_ms)
         freed = [pair for pair in self.held() if (pair[1].held_until or 0) <= self.now_ms]
         for tier, line in freed:
@@ -285,9 +274,14 @@ class Oracle:
     def _line(self, action: Action) -> Line:
         return self.tiers[action.tier].line(action.tenant)
 
-    def _append(self, action: Action) -> None:
+    def next_entry(self) -> int:
+        """The place of what is written into a stream now."""
         self.entries += 1
-        action.entry, action.state = self.entries, State.READY
+        return self.entries
+
+    def append(self, action: Action) -> None:
+        """At the end of its line."""
+        action.entry, action.state = self.next_entry(), State.READY
         line = self._line(action)
         line.new.append(action)
         if line.waiting == 1:

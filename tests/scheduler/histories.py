@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from scheduler import Outcome, Policy
+from scheduler import Outcome, Policy, Refusal, RefusalReason
 from scheduler.limit_rules import LimitRule
 from tests.scheduler.world import DAY, MINUTE
 
@@ -77,6 +77,9 @@ VERBS: list[tuple[int, st.SearchStrategy[Any]]] = [
     (2, st.tuples(st.sampled_from(["pause", "resume", "resume"]), st.integers(0, 4))),
     (1, st.tuples(st.just("publish"), st.integers(0, 2))),
     (1, st.tuples(st.just("rehold"), st.booleans())),
+    (1, st.tuples(st.just("register"), TENANTS, st.sampled_from([0, 1, 2, None]))),
+    (1, st.tuples(st.just("drain_tenant"), TENANTS, st.sampled_from([True, True, False]))),
+    (2, st.tuples(st.just("move"), TENANTS, st.integers(0, 2))),
     (1, st.tuples(st.just("reclaim"))),
     (
         4,
@@ -131,6 +134,7 @@ def policies(draw: st.DrawFn, names: tuple[str, ...]) -> Policy:
         {
             "limits": named,
             "default_tier": names[-1],
+            "unregistered": draw(st.sampled_from(["claimed", "claimed", "default"])),
             "tiers": tiers,
             "domains": {"embedding": of_domain},
             "time_zone": draw(st.sampled_from(["UTC", "Europe/Madrid"])),
@@ -145,3 +149,14 @@ def some_policies(draw: st.DrawFn) -> list[Policy]:
     drawn = draw(st.lists(policies(names), min_size=1, max_size=3))
     found = {policy.compile("embedding").to_json(): policy for policy in drawn}
     return list(found.values())
+
+
+def refused(refusal: Refusal | None) -> str:
+    """As the oracle says it."""
+    if refusal is None:
+        return ""
+    if refusal.reason in (RefusalReason.TIER, RefusalReason.DRAINING):
+        return f"!{refusal.reason}"
+    if refusal.reason is RefusalReason.BACKLOG:
+        return f"!backlog {refusal.amount} {refusal.most}"
+    return f"!{refusal.reason} {refusal.retry_after_ms} {refusal.limit}"

@@ -110,6 +110,9 @@ class Picture:
         assert {name: (until, why[name]) for name, until in self.held.items()} == held
         assert self.workers == {name: worker.lease_until_ms for name, worker in oracle.workers.items()}
         assert self.keys.get("unique_holders", {}) == oracle.unique_holders
+        registry = {name: text for name, text in self.keys["registry"].items() if name != "*"}
+        assert registry == {name: each.wire() for name, each in oracle.register.known.items()}
+        assert "moving" not in self.keys
         assert set(self.keys.get("pauses", {})) == oracle.said.paused
         assert self.keys.get("backpressure", {}) == oracle.said.backpressure
         assert set(self.keys.get("overrides", {})) == set(oracle.said.overrides)

@@ -24,32 +24,24 @@ from scheduler import (
     NewAction,
     Outcome,
     Policy,
-    Refusal,
-    RefusalReason,
+    Registry,
     State,
     overrides,
     pauses,
 )
+from scheduler.admission import admission_of
 from scheduler.finish_extra import scope_of
 from scheduler.holds import rehold
 from scheduler.oracle import Oracle
 from scheduler.oracle_operations import Operations
+from scheduler.oracle_registry import move
 from scheduler.poison import PoisonRule
-from tests.scheduler.histories import LONG_LINES, STEP, some_policies
+from tests.scheduler.histories import LONG_LINES, STEP, refused, some_policies
 from tests.scheduler.picture import Picture
 from tests.scheduler.world import MINUTE, World
 
 NIGHTLY = os.environ.get("NOOBLE_TEST_NIGHTLY") == "1"
 EXAMPLES, STEPS = (2_000, 50) if NIGHTLY else (60, 30)
-
-
-def refused(refusal: Refusal | None) -> str:
-    """As the oracle says it."""
-    if refusal is None:
-        return ""
-    if refusal.reason is RefusalReason.BACKLOG:
-        return f"!backlog {refusal.amount} {refusal.most}"
-    return f"!{refusal.reason} {refusal.retry_after_ms} {refusal.limit}"
 
 
 class History:
@@ -61,6 +53,7 @@ class History:
         self.tiers = policies[0].names()
         self.world.engine.poison = PoisonRule(deaths=2)
         self.oracle = Oracle(policies[0].compile(self.world.domain), self.world.now, poison_deaths=2)
+        self.oracle.register.admission = admission_of(policies[0])
         self.operations = Operations(self.oracle, policies[0].compile(self.world.domain))
         self.owned: dict[str, tuple[str, Claimed]] = {}
         self.stale: list[tuple[str, Claimed]] = []
@@ -94,7 +87,7 @@ class History:
     ) -> None:
         due_ms = self.world.now + due_in if due_in else 0
         deadline_ms = self.world.now + deadline_in if deadline_in else 0
-        name = self.tiers[tier % len(self.tiers)]
+        name = self._tier(tier)
         actions = []
         for _ in range(count):
             self.count += 0 if again and self.count else 1
@@ -233,6 +226,26 @@ class History:
         self.world.engine.use_policy(policy, 0)
         await self.world.engine.publish_policy(self.world.domain)
         self.operations.publish(policy.compile(self.world.domain))
+        self.oracle.register.admission = admission_of(policy)
+
+    async def register(self, tenant: str, tier: int | None) -> None:
+        registry, name = Registry(self.world.engine), "" if tier is None else self._tier(tier)
+        await (registry.register(tenant, name, by="me") if name else registry.unregister(tenant, by="me"))
+        self.oracle.register.register(tenant, name or None)
+
+    async def drain_tenant(self, tenant: str, end: bool) -> None:
+        registry = Registry(self.world.engine)
+        await (registry.resume(tenant, by="me") if end else registry.drain(tenant, by="me"))
+        self.oracle.register.drain(tenant, end=end)
+
+    async def move(self, tenant: str, tier: int) -> None:
+        name = self._tier(tier)
+        moved = await Registry(self.world.engine).move(tenant, name, by="me")
+        assert moved == move(self.oracle, tenant, name)
+        event(f"moved: {min(moved, 3)}")
+
+    def _tier(self, number: int) -> str:
+        return self.tiers[number % len(self.tiers)]
 
     async def rehold(self, every: bool) -> None:
         limits = () if every else ("2/minute", "1/second", "concurrency 1")
