@@ -97,7 +97,7 @@ class World:
     async def unfinished(self) -> dict[str, Any]:
         """The snapshot without what is kept for good: nothing may be in it once all work has ended."""
         of_engine = ("policy", "registry", "fairness", "counters", "events", "operations", "workers")
-        kept = (*of_engine, "sleepers", "done:", "usage", "dead")
+        kept = (*of_engine, "sleepers", "done:", "usage", "dead", "zone_periods")
         return {name: value for name, value in (await self.snapshot()).items() if not name.startswith(kept)}
 
 
