@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         UnknownLimitError,
         UnknownTierError,
         UnknownVersionError,
+        children,
         known,
         maintenance,
         matching,
@@ -114,7 +115,7 @@ else:
     Operation, Pause = pauses.Operation, pauses.Pause
     read_extended, nearest = _part("engine").read_extended, _part("errors").nearest
     INHERITED = _part("admission").INHERITED
-    roster, matching = _part("roster"), _part("matching")
+    roster, matching, children = _part("roster"), _part("matching"), _part("children")
     RunningAction, WorkerStanding = roster.RunningAction, roster.WorkerStanding
     AttemptError = _part("attempts").AttemptError
     _letters, _poison = _part("dead_letters"), _part("poison")
@@ -217,6 +218,7 @@ __all__ = [
     "action_of_schedule",
     "backfill_schedule",
     "checked_schedule",
+    "children",
     "claimed_tier",
     "crowd",
     "explain_cron",

@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from ._engine import SchedulerError, inspection, matching
 from .actions import DomainActionResponse
+from .children import cancel_with_children
 from .error_mapping import detail_from_exception
 from .errors import ActionCancelled, InvalidAction
 from .handle import unavailable
@@ -28,7 +29,7 @@ class CancelReport(NamedTuple):
     def plus(self, said: Sequence[str]) -> CancelReport:
         """With the answers to some more."""
         return CancelReport(
-            self.cancelled + said.count("cancelled"),
+            self.cancelled + said.count("cancelled") + said.count("parent"),
             self.told + said.count("running"),
             self.over + said.count("unknown"),
         )
@@ -49,7 +50,7 @@ class Cancellations:
             for each in [check_domain(domain)] if domain else await inspection.domains(self._bus.engine):
                 for tenant_id in await self._tenant_of(each, action_id):
                     item = (action_id, _response(action_id, "", tenant_id))
-                    said = await self._bus.engine.cancel(each, [item])
+                    said = await cancel_with_children(self._bus.engine, each, [item])
                     return said[0] != "unknown"
         except (RedisError, OSError, SchedulerError) as error:
             raise unavailable(error) from error
@@ -92,7 +93,7 @@ class Cancellations:
                         (each.action_id, _response(each.action_id, each.action_type, each.tenant_id))
                         for each in page
                     ]
-                    report = report.plus(await engine.cancel(domain, items))
+                    report = report.plus(await cancel_with_children(engine, domain, items))
                     if on_progress is not None:
                         on_progress(report)
         except (RedisError, OSError, SchedulerError) as error:

@@ -1,26 +1,27 @@
 """What a handler has sent: when its action is cancelled, what is not over of that is cancelled with it.
 
-Kept by the attempt, in memory and bounded; a child that runs does the same for its own.
+It is kept under the action in Redis (`scheduler/children.py`), so that it is known in a later attempt, by
+another worker, and to who cancels between two attempts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError
 
 from ._engine import Engine, SchedulerError
+from ._engine import children as written
 from .actions import DomainAction, DomainActionResponse
 from .error_mapping import detail_from_exception
 from .errors import ActionCancelled
 
 _log = logging.getLogger(__name__)
 
-MOST_KEPT = 10_000
-"""Children of one attempt; of more, the newest are kept."""
+_NONE = "-"
 
 
 class Child(NamedTuple):
@@ -44,6 +45,23 @@ class Child(NamedTuple):
             action.trace_id,
         )
 
+    @classmethod
+    def from_line(cls, line: str) -> Child:
+        """What `line` made of it. Of a later version there may be more; that is left out."""
+        domain, action_id, action_type, tenant_id, correlation_id, trace_id = line.split(" ")[:6]
+        return cls(
+            domain,
+            action_id,
+            action_type,
+            tenant_id,
+            None if correlation_id == _NONE else correlation_id,
+            None if trace_id == _NONE else trace_id,
+        )
+
+    def line(self) -> str:
+        """As it is kept in Redis: none of these has a space in it."""
+        return " ".join(part or _NONE for part in self)
+
     def response(self) -> bytes:
         """What whoever waits for it is told."""
         error = detail_from_exception(
@@ -53,6 +71,42 @@ class Child(NamedTuple):
         return DomainActionResponse(success=False, error=error, **address).to_json()
 
 
+async def cancel_with_children(
+    engine: Engine, domain: str, items: Sequence[tuple[str, bytes]]
+) -> Sequence[str]:
+    """`Engine.cancel`, and the same for what those have sent that were taken out between two attempts; those
+    that run are told, and their workers do it."""
+    said = await engine.cancel(domain, items)
+    parents = [action_id for (action_id, _), each in zip(items, said, strict=True) if each == "parent"]
+    for parent_id in parents:
+        await cancel_children(engine, domain, parent_id)
+    return said
+
+
+async def cancel_children(engine: Engine, domain: str, parent_id: str) -> None:
+    """Cancel what an action has sent, and what that has sent, as far as it is not over."""
+    seen: set[tuple[str, str]] = set()
+    parents = [(domain, parent_id)]
+    while parents:
+        where, action_id = parents.pop()
+        seen.add((where, action_id))
+        async for lines in written.of(engine, where, action_id):
+            page = [Child.from_line(line) for line in lines]
+            parents += [each for each in await _cancel_page(engine, page) if each not in seen]
+
+
+async def _cancel_page(engine: Engine, page: Iterable[Child]) -> list[tuple[str, str]]:
+    """Those that have sent something and are taken out: nobody else will look after it."""
+    by_domain: dict[str, list[tuple[str, bytes]]] = {}
+    for child in page:
+        by_domain.setdefault(child.domain, []).append((child.action_id, child.response()))
+    parents = []
+    for domain, items in by_domain.items():
+        said = await engine.cancel(domain, items)
+        parents += [(domain, each[0]) for each, one in zip(items, said, strict=True) if one == "parent"]
+    return parents
+
+
 class ChildrenCanceller:
     """Cancels the children of cancelled attempts, apart from the worker's turns."""
 
@@ -60,9 +114,9 @@ class ChildrenCanceller:
         self._engine = engine
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def cancel(self, children: Iterable[Child]) -> None:
+    def cancel(self, domain: str, parent_id: str) -> None:
         """Begin; errors of Redis are logged, the children then run on."""
-        task = asyncio.create_task(self._cancel(list(children)), name="nooble-cancel-children")
+        task = asyncio.create_task(self._cancel(domain, parent_id), name="nooble-cancel-children")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -71,12 +125,8 @@ class ChildrenCanceller:
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
-    async def _cancel(self, children: list[Child]) -> None:
-        by_domain: dict[str, list[tuple[str, bytes]]] = {}
-        for child in children:
-            by_domain.setdefault(child.domain, []).append((child.action_id, child.response()))
-        for domain, items in by_domain.items():
-            try:
-                await self._engine.cancel(domain, items)
-            except (RedisError, OSError, SchedulerError) as error:
-                _log.warning("cancelling %d nested actions in %s: %s", len(items), domain, error)
+    async def _cancel(self, domain: str, parent_id: str) -> None:
+        try:
+            await cancel_children(self._engine, domain, parent_id)
+        except (RedisError, OSError, SchedulerError) as error:
+            _log.warning("cancelling what %s has sent: %s; it runs on", parent_id, error)

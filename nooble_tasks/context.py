@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -118,14 +117,14 @@ class ExecutionContext:
 class _OfAttempt:
     """The context of an attempt, made when somebody asks for it: most handlers never do."""
 
-    __slots__ = ("action", "attempt", "children", "deadline", "made")
+    __slots__ = ("action", "attempt", "deadline", "domain", "made")
 
-    def __init__(self, action: DomainAction, deadline: datetime, attempt: int) -> None:
+    def __init__(self, action: DomainAction, deadline: datetime, attempt: int, domain: str) -> None:
         self.action = action
+        self.domain = domain
         self.deadline = deadline
         self.attempt = attempt
         self.made: ExecutionContext | None = None
-        self.children: deque[Any] | None = None
 
     def get(self) -> ExecutionContext:
         if self.made is None:
@@ -146,25 +145,21 @@ def current_context() -> ExecutionContext | None:
     return current.get() if isinstance(current, _OfAttempt) else current
 
 
-def enter_attempt(action: DomainAction, *, deadline: datetime, attempt: int) -> _OfAttempt:
-    """From here on the running task acts for `action`; `deadline` is when its attempt must be over."""
-    entered = _OfAttempt(action, deadline, attempt)
-    _current.set(entered)
-    return entered
+def enter_attempt(action: DomainAction, *, deadline: datetime, attempt: int, domain: str = "") -> None:
+    """From here on the running task acts for `action`; `deadline` is when its attempt must be over.
+
+    `domain`: where a worker claimed it; none outside of a worker.
+    """
+    _current.set(_OfAttempt(action, deadline, attempt, domain))
 
 
-def in_attempt() -> bool:
-    """Whether this code runs in a worker's attempt, not outside of one or in a context of its own."""
-    return isinstance(_current.get(), _OfAttempt)
-
-
-def note_child(child: Any, most: int) -> None:
-    """The running attempt, if there is one, has sent an action."""
+def parent_of_sent() -> tuple[str, str] | None:
+    """Domain and id of the action in whose attempt, by a worker, this code runs; None outside of any, and in
+    a context of the handler's own."""
     current = _current.get()
-    if isinstance(current, _OfAttempt):
-        if current.children is None:
-            current.children = deque(maxlen=most)
-        current.children.append(child)
+    if isinstance(current, _OfAttempt) and current.domain:
+        return current.domain, current.action.action_id
+    return None
 
 
 def current_tenant_id(explicit: str | None = None) -> str:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ._engine import Claimed, Clock, Finish, Outcome, Policy, nearest
 from .actions import DomainAction, DomainActionResponse, success_json
 from .callbacks import callback_for
-from .cancel_token import reason_of_stop
-from .children import Child
 from .context import enter_attempt
 from .endings import closed, reason_of
 from .errors import ActionCancelled, ActionExpired, ActionTimeout, InvalidAction, NoobleError
@@ -50,7 +48,7 @@ class Executor:
         self._service = service
         self._handle = handle
         self._clock = clock
-        self.on_children: Callable[[Iterable[Child]], None] = lambda _: None
+        self.on_cancelled: Callable[[str, str], None] = lambda domain, action_id: None
         self._limits = limits
         self._domain = domain
         self._policy = policy
@@ -80,7 +78,6 @@ class Executor:
         """
         started = time.perf_counter()
         action: DomainAction | None = None
-        entered = None
         try:
             action = self._read(claimed)
             if claimed.cancelled:
@@ -93,15 +90,13 @@ class Executor:
             if claimed.attempt > max(MAX_ATTEMPTS, self._retry_of(claimed.action_type).max_attempts):
                 raise Reject(f"claimed {claimed.attempt} times: its workers died, or it was never finished")
             deadline = datetime.now(UTC) + timedelta(seconds=limit_s)
-            entered = enter_attempt(action, deadline=deadline, attempt=claimed.attempt)
+            enter_attempt(action, deadline=deadline, attempt=claimed.attempt, domain=self._domain)
             result = await self._handle(action)
         except Exception as error:
             return self._failed(claimed, action, error, _elapsed_us(started))
-        except asyncio.CancelledError as stop:
+        except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
-                if entered is not None and entered.children and _is_cancelled(stop):
-                    self.on_children(entered.children)
                 raise
             inner = RuntimeError("something the handler awaited was cancelled, and it did not catch that")
             return self._failed(claimed, action, inner, _elapsed_us(started))
@@ -116,6 +111,7 @@ class Executor:
 
     def cancelled(self, claimed: Claimed) -> Finish:
         """The end of an attempt that somebody asked to cancel."""
+        self.on_cancelled(self._domain, claimed.action_id)
         error = ActionCancelled(action_id=claimed.action_id)
         return self._closed(claimed, self._try_read(claimed), Outcome.CANCELLED, error, 0)
 
@@ -281,11 +277,6 @@ class Executor:
         """The end without a result: whoever waits is told why."""
         service_name = self._service.app_settings.service_name
         return closed(claimed, action, outcome, error, run_time_us, service_name)
-
-
-def _is_cancelled(stop: asyncio.CancelledError) -> bool:
-    """Somebody cancelled the action; it did not only run out of time, or its worker out of its lease."""
-    return isinstance(reason_of_stop(stop), ActionCancelled)
 
 
 def _elapsed_us(started: float) -> int:

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from ._engine import State, Why, inspection
 from .actions import DomainAction, DomainActionResponse
 from .bus import Bus
+from .children import cancel_with_children
 from .error_mapping import detail_from_exception, error_from_detail
 from .errors import (
     ActionCancelled,
@@ -94,7 +95,7 @@ class ActionHandle:
         """Cancel it: True if it had not started, or its worker has been told; False if it is over."""
         response = cancelled_response(self.action)
         try:
-            said = await self._bus.engine.cancel(self._domain, [(self.action_id, response)])
+            said = await cancel_with_children(self._bus.engine, self._domain, [(self.action_id, response)])
         except (RedisError, OSError) as error:
             raise unavailable(error) from error
         return said[0] != "unknown"

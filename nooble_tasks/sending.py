@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
 
 from redis.exceptions import RedisError
 
-from ._engine import Enqueued, NewAction, SchedulerError, UnconfirmedError
+from ._engine import Enqueued, NewAction, SchedulerError, UnconfirmedError, children
 from .bus import Bus
-from .children import MOST_KEPT, Child
-from .context import in_attempt, note_child
+from .children import Child
+from .context import parent_of_sent
 from .durability import raise_doubts
 from .handle import unavailable
 from .middleware import ClientMiddleware, after_enqueue
 from .preparing import Prepared
+
+_log = logging.getLogger(__name__)
 
 
 async def send(
     bus: Bus, prepared: Sequence[Prepared], middleware: Sequence[ClientMiddleware] = ()
 ) -> list[Enqueued]:
     """What became of each; raises QueueUnavailable, or NotReplicated when they are in line but not safe."""
-    if in_attempt():
-        for action, domain, _ in prepared:
-            if action.idempotency_key is None:  # else an earlier action may stand for it
-                note_child(Child.of(domain, action), MOST_KEPT)
+    parent = parent_of_sent()
+    if parent is None:
+        return await _send(bus, prepared, middleware)
+    # In the same write as the enqueues, before them: who cancels the parent knows of whatever is in line.
+    adopting = asyncio.create_task(_adopt(bus, parent, prepared), name="nooble-adopt")
+    try:
+        return await _send(bus, prepared, middleware)
+    finally:
+        await adopting
+
+
+async def _adopt(bus: Bus, parent: tuple[str, str], prepared: Sequence[Prepared]) -> None:
+    # With an idempotency key an earlier action may stand for it, which is somebody else's as well.
+    sent = [
+        Child.of(domain, action).line() for action, domain, _ in prepared if action.idempotency_key is None
+    ]
+    try:
+        if sent:
+            await children.adopt(bus.engine, *parent, sent)
+    except (RedisError, OSError, SchedulerError) as error:
+        _log.warning("%s sends actions that its cancellation will not reach: %s", parent[1], error)
+
+
+async def _send(
+    bus: Bus, prepared: Sequence[Prepared], middleware: Sequence[ClientMiddleware]
+) -> list[Enqueued]:
     if not middleware:
         return await _put_in_line(bus, prepared)
     actions = [action for action, _, _ in prepared]

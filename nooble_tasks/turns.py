@@ -59,7 +59,7 @@ class Turns:
         self.progress = 0
         self._children = ChildrenCanceller(engine)
         for line in self._lines:
-            line.executor.on_children = self._children.cancel
+            line.executor.on_cancelled = self._children.cancel
 
     @property
     def idle(self) -> bool:

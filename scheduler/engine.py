@@ -207,7 +207,8 @@ class Engine:
     async def cancel(self, domain: str, items: Sequence[tuple[str, bytes]]) -> list[str]:
         """Cancel actions by id; each item is (action id, response for whoever waits for it).
 
-        Per item: ``cancelled`` (it had not started), ``running`` (its worker has been told), ``unknown``.
+        Per item: ``cancelled`` (it had not started), ``parent`` (the same, and
+        it had sent others: cancel them, too), ``running`` (its worker has been told), ``unknown``.
         """
         return await cancel(self, domain, items)
 

@@ -65,6 +65,8 @@ CATALOGUE: tuple[KeySpec, ...] = (
     KeySpec("backfills", "backfills", "zset", "the newest 1,000", "schedule id, from, to → how far that backfill is (ms)"),
     KeySpec("actions", "actions", "hash", "while the action is alive", "action id → its stream and entry id, and its type while it is set aside"),
     KeySpec("attempts", "attempts", "hash", "while the action is alive", "action id → workers that died with it, then its failed attempts, a line of JSON each"),
+    KeySpec("parents", "parents", "set", "while the action is alive", "actions that have sent others"),
+    KeySpec("children", "children:<action>", "list", "while the action is alive; when it was cancelled, the result TTL", "what it has sent in all its attempts, the newest 10,000"),
     KeySpec("unique_holders", "unique_holders", "hash", "while the action is alive", "unique key → action id"),
     KeySpec("done", "done:<period>", "hash", "one to two duplicate windows", "action id → outcome, so that a late duplicate is known"),
     KeySpec("workers", "workers", "zset", "while the worker lives", "worker id → lease end (ms)"),

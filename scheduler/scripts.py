@@ -45,6 +45,9 @@ ON_LETTERS = ("redrive", "discard", "prune")
 ON_SCHEDULES = ("schedule", "declare", "fire")
 """What happens to schedules."""
 
+ON_CHILDREN = ("adopt",)
+"""What an action has sent."""
+
 OPERATIONS = ("override", "pause", "resume", "rehold", "register", "move", "instruct")
 """What operators and the policy store do."""
 

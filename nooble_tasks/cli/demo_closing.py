@@ -63,7 +63,7 @@ async def _cancel_rest(client: BaseRedisClient, ledger: Ledger) -> None:
         ]
         said = await client.bus.engine.cancel(domain, items)
         for entry, outcome in zip(entries, said, strict=True):
-            if outcome == "cancelled" and entry.by_callback:
+            if outcome in ("cancelled", "parent") and entry.by_callback:
                 ledger.close(entry.action_id, CANCELLED)
 
 

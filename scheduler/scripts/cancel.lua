@@ -9,7 +9,7 @@
 -- @include settle
 -- @include wake
 -- @include events
--- REPLY: per item 'cancelled', 'running', 'unknown', or 'whose': it runs, call again with its owner
+-- REPLY: per item 'cancelled', 'parent' (the same; it had sent others: cancel them, too), 'running', 'unknown', or 'whose': it runs, call again with its owner
 
 local SIZE = 3
 
@@ -74,6 +74,7 @@ local function cancel(id, stream, entry, aside_type, response)
 end
 
 local reply, out = {}, {}
+local has_parents = redis.call('EXISTS', parents_key) == 1
 for i = items_at, #ARGV, SIZE do
   local id = ARGV[i]
   local place = redis.call('HGET', actions_key, id) or ''
@@ -95,7 +96,7 @@ for i = items_at, #ARGV, SIZE do
   else
     cancel(id, stream, entry, aside_type, ARGV[i + 1])
     out[id] = true
-    reply[#reply + 1] = 'cancelled'
+    reply[#reply + 1] = has_parents and redis.call('SISMEMBER', parents_key, id) == 1 and 'parent' or 'cancelled'
   end
 end
 if freed > 0 then wake_one() end

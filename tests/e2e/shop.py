@@ -37,6 +37,16 @@ class ShopService(BaseService):
             await asyncio.sleep(0.02)
         return context.attempt
 
+    @handles("shop.order.parent")
+    async def parent(self, action: DomainAction, context: ExecutionContext) -> None:
+        """Sends, in its first attempt, a child that waits for the gate and one for much later; never ends."""
+        await self._note(action, context)
+        if context.attempt == 1:
+            assert self.service_redis_client is not None
+            for delay in (None, 3600):
+                await self.service_redis_client.enqueue_action("shop.order.wait", delay=delay)
+        await asyncio.Event().wait()
+
     @handles("shop.order.refuse")
     async def refuse(self) -> None:
         """Always fails, at once and for good."""

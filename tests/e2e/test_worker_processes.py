@@ -239,3 +239,28 @@ async def test_it_goes_by_the_settings_of_the_service(
         assert again["at_s"] - killed_s <= PROMISED_S, fleet.process.output
         await redis.set(GATE, 1)
         assert await handle.result(10) == 2
+
+
+async def test_cancelling_reaches_what_a_killed_worker_had_sent(
+    shop: Shop, redis: Redis, redis_url: str, tmp_path: Path
+) -> None:
+    """The second attempt, on another worker, knows nothing of it."""
+    with fleet_of(shop, tmp_path, redis_url, 2) as fleet:
+        await fleet.until_registered(2)
+        handle = await shop.client.enqueue_action("shop.order.parent", tenant_id="acme", tier="enterprise")
+        runs = await fleet.until_runs(2)  # the parent, and the child that need not wait
+        os.kill(next(run["pid"] for run in runs if run["id"] == handle.action_id), signal.SIGKILL)
+
+        async def again() -> bool:
+            return [run["attempt"] for run in await shop.runs() if run["id"] == handle.action_id] == [1, 2]
+
+        await until(again, "the parent runs again")
+        assert await handle.cancel()
+
+        async def all_over() -> bool:
+            return not await redis.exists("nooble:shop:actions")
+
+        await until(all_over, "the parent and both children are over")
+        counted = await inspection.domain_counts(shop.engine, "shop")
+        assert sum(row.cancelled for row in counted.tiers) == 3
+        assert not await redis.exists("nooble:shop:parents")

@@ -10,10 +10,10 @@ from redis.asyncio import Redis
 
 from nooble_tasks import (
     ActionCancelled,
-    ActionExpired,
     BaseRedisClient,
     BaseService,
     DomainAction,
+    ExecutionContext,
     Retry,
     handles,
 )
@@ -77,9 +77,10 @@ async def test_cancelling_a_parent_cancels_its_children_and_theirs(
     await service.client.close()
 
 
-async def test_children_of_an_attempt_that_ran_out_of_time_go_on(
-    redis: Redis, client: BaseRedisClient
+async def test_children_of_an_attempt_that_ran_out_of_time_go_on_until_somebody_cancels(
+    redis: Redis, client: BaseRedisClient, expect_clean_keys: ExpectCleanKeys
 ) -> None:
+    expect_clean_keys()
     children: list[Any] = []
     own = make_client(redis, "parent")
 
@@ -87,18 +88,82 @@ async def test_children_of_an_attempt_that_ran_out_of_time_go_on(
         @handles("probe.hasty", timeout=0.2)
         async def hasty(self, action: DomainAction) -> None:
             child = DomainAction(action_type="probe.echo", tenant_id=action.tenant_id, data="kept")
-            children.append(await own.enqueue_action(child, delay=1))
+            children.append(await own.enqueue_action(child, delay=3600))
             await asyncio.Event().wait()
 
     async with working(redis, Hasty()):
         handle = await client.enqueue_action(action("hasty"))
         await until(lambda: asyncio.sleep(0, len(children) >= 2))  # it is tried again
+        assert await children[0].status() is State.SCHEDULED
         await handle.cancel()
-        with pytest.raises(ActionCancelled):
-            await handle.result(10)
-        with pytest.raises(ActionExpired):  # by the deadline it inherited; nobody cancelled it
-            await children[0].result(10)
+        for each in (handle, *children):
+            with pytest.raises(ActionCancelled):
+                await each.result(10)
     await own.close()
+
+
+class RepeatingParent(ParentService):
+    """Its first attempt sends a child, and asks for another attempt; that one sends nothing, and runs."""
+
+    @handles("probe.repeating")
+    async def repeating(self, data: float, action: DomainAction, context: ExecutionContext) -> None:
+        if context.attempt == 1:
+            child = DomainAction(action_type="probe.wait", tenant_id=action.tenant_id)
+            self.children.append(await self.client.enqueue_action(child))
+            await self.next_started()
+            raise Retry(data)
+        self.started.put_nowait(action)
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("between", [True, False])
+async def test_a_child_of_an_earlier_attempt_is_reached(
+    redis: Redis, client: BaseRedisClient, expect_clean_keys: ExpectCleanKeys, between: bool
+) -> None:
+    """Between two attempts no worker has the parent: who cancels it looks after what it has sent."""
+    expect_clean_keys()
+    service = RepeatingParent(make_client(redis, "parent"))
+    async with working(redis, service):
+        handle = await client.enqueue_action(action("repeating", 3600 if between else 0))
+        if between:
+            await until(lambda: client.bus.redis.hexists(KEYS.of("attempts", DOMAIN), handle.action_id))
+        else:
+            await service.next_started()
+        assert await handle.cancel()
+        for each in (handle, service.children[0]):
+            with pytest.raises(ActionCancelled):
+                await each.result(10)
+        assert (await soon(service.interrupted.get())).action_id == service.children[0].action_id
+        assert await client.cancellations.many(everything=True) == (0, 0, 0)
+    await service.client.close()
+
+
+async def test_a_childs_children_of_earlier_attempts_are_reached_from_afar(
+    redis: Redis, client: BaseRedisClient, expect_clean_keys: ExpectCleanKeys
+) -> None:
+    """Nobody runs any more; by filter, and through two generations that wait for their next attempt."""
+    expect_clean_keys()
+
+    class Grandparent(RepeatingParent):
+        @handles("probe.grand")
+        async def grand(self, action: DomainAction) -> None:
+            child = DomainAction(action_type="probe.repeating", tenant_id=action.tenant_id, data=60.0)
+            self.children.append(await self.client.enqueue_action(child))
+            raise Retry(3600)
+
+    service = Grandparent(make_client(redis, "parent"))
+    async with working(redis, service) as worker:
+        handle = await client.enqueue_action(action("grand"))
+        attempts = KEYS.of("attempts", DOMAIN)
+        await until(lambda: asyncio.sleep(0, len(service.children) == 2))
+        await until(lambda: client.bus.redis.hexists(attempts, service.children[0].action_id))
+        await worker.stop(0)
+    report = await client.cancellations.many(action_type="probe.grand")
+    assert report.cancelled == 1
+    for each in (handle, *service.children):
+        with pytest.raises(ActionCancelled):
+            await each.result(10)
+    await service.client.close()
 
 
 async def test_what_was_to_be_cancelled_is_not_run_by_the_next_worker(

@@ -39,6 +39,7 @@ def test_every_verb_has_a_script() -> None:
         *scripts.LOOKS,
         *scripts.ON_LETTERS,
         *scripts.ON_SCHEDULES,
+        *scripts.ON_CHILDREN,
         *scripts.OPERATIONS,
     }
     assert set(scripts.VERBS) | others == set(ALL)

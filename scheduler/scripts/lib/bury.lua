@@ -1,4 +1,4 @@
--- @keys cancel_asked dead dead_tenants actions counters
+-- @keys cancel_asked dead dead_tenants actions counters parents children
 -- @include stream
 -- @include attempts
 
@@ -20,5 +20,6 @@ local function bury_lost(id, stream, now, attempt)
   redis.call('HDEL', actions_key, id)
   redis.call('HDEL', attempts_key, id)
   redis.call('SREM', cancel_asked_key, id)
+  if redis.call('SREM', parents_key, id) == 1 then redis.call('DEL', children_prefix .. id) end
   redis.call('HINCRBY', counters_key, tier .. ':dead', 1)
 end
