@@ -44,12 +44,13 @@ class LimitStatus(NamedTuple):
 class TenantLimits(NamedTuple):
     """Every limit that binds the starts of one tenant in one tier of a domain, at ``at_ms``.
 
-    ``max_concurrency`` 0 is none; ``running`` are owned by workers, ``waiting`` could start if nothing bound
-    them. ``held``: the tenant waits for a limit, ``held_why`` names it, ``held_until_ms`` says when that
-    frees (None: when one of its actions ends, or when it is resumed). ``own_rules``: operators have set some
-    of them for this tenant, in place of its tier's. ``backlog`` of ``max_backlog`` actions are in line, those
-    due later included; counted only where the tier has such a limit (0: it has none). ``set_aside`` more have
-    left the line because their types are paused, ``set_aside_types``.
+    ``max_concurrency`` 0 is none, and counts ``slots_taken``: what of the tenant runs in the domain,
+    whichever tiers it started from. ``running`` of this tier are owned by workers, ``waiting`` could start
+    if nothing bound them. ``held``: the tenant waits for a limit, ``held_why`` names it, ``held_until_ms``
+    says when that frees (None: when one of its actions ends, or when it is resumed). ``own_rules``:
+    operators have set some of them for this tenant, in place of its tier's. ``backlog`` of ``max_backlog``
+    actions are in line, those due later included; counted only where the tier has such a limit (0: it has
+    none). ``set_aside`` more have left the line because their types are paused, ``set_aside_types``.
     """
 
     domain: str
@@ -68,11 +69,12 @@ class TenantLimits(NamedTuple):
     max_backlog: int = 0
     set_aside: int = 0
     set_aside_types: tuple[str, ...] = ()
+    slots_taken: int = 0
 
     @property
     def free_slots(self) -> int:
         """How many more of its actions may run at once; 0 too when ``max_concurrency`` says nothing."""
-        return max(self.max_concurrency - self.running, 0)
+        return max(self.max_concurrency - self.slots_taken, 0)
 
     @property
     def in_use(self) -> bool:
@@ -123,7 +125,7 @@ async def check_tier(engine: Engine, domain: str, tier: str) -> None:
 
 
 def _read(reply: list[Any], domain: str, tenant_id: str, tier: str, now_ms: int) -> TenantLimits:
-    _, own, concurrency, running, waiting, held_until, held_why, *rows = reply
+    _, own, concurrency, running, slots_taken, waiting, held_until, held_why, *rows = reply
     limits = [LimitStatus(*(_plain(part) for part in row)) for row in rows]
     until = None if held_until in (b"", b"inf") else int(float(held_until))
     return TenantLimits(
@@ -139,6 +141,7 @@ def _read(reply: list[Any], domain: str, tenant_id: str, tier: str, now_ms: int)
         until,
         held_why.decode(),
         own == 1,
+        slots_taken=slots_taken,
     )
 
 

@@ -87,7 +87,7 @@ def show_limits(found: Sequence[TenantLimits]) -> None:
         if each.max_concurrency:
             left = marked(f"{each.free_slots:,}", "yellow", not each.free_slots)
             cells = [each.domain, each.tier, "concurrency", *(["running now"] if wide() else [])]
-            made.add_row(*cells, count(each.running), left, "–", "–")
+            made.add_row(*cells, count(each.slots_taken), left, "–", "–")
         if each.max_backlog:
             room = max(each.max_backlog - each.backlog, 0)
             cells = [each.domain, each.tier, "backlog", *(["in line now"] if wide() else [])]
@@ -111,7 +111,7 @@ def _held(each: TenantLimits) -> str:
     if each.held_why.startswith("paused"):
         return f"{where}, until it is resumed."
     if each.held_until_ms is None:
-        return f"{where}, until one of its {each.running:,} running actions ends."
+        return f"{where}, until one of its {each.slots_taken:,} running actions ends."
     return f"{where}, until {moment(each.held_until_ms)}, in {duration(each.held_until_ms - each.at_ms)}."
 
 

@@ -74,7 +74,7 @@ def test_fields(limits: list[LimitStatus], headers: dict[str, str]) -> None:
 
 
 def test_concurrency_is_a_policy_of_its_own_unit() -> None:
-    headers = rate_limit_headers(status(max_concurrency=5, running=7))
+    headers = rate_limit_headers(status(max_concurrency=5, running=4, slots_taken=7))
     assert headers == {
         "RateLimit-Policy": '"concurrency";q=5;qu="concurrent-requests"',
         "RateLimit": '"concurrency";r=0',

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from scheduler import Outcome
 from scheduler.dry_run import dry_run
 from scheduler.tiers import Policy
+from scheduler.usage import tenant_limits
 from tests.scheduler.picture import Picture
 from tests.scheduler.world import World, ids, new, some
 
@@ -131,6 +132,13 @@ async def test_racing_workers_never_run_more_than_the_limit(world: World) -> Non
     await asyncio.gather(*(work(f"r{n}") for n in range(16)), move())
     assert 2 <= most <= 3
     await check(world)
+
+
+async def test_an_operator_sees_what_the_limit_counts(world: World) -> None:
+    await world.enqueue(*some(1, tier="silver"), new("x", tier="gold"))
+    assert len((await world.claim()).actions) == 2
+    shown = await tenant_limits(world.engine, world.domain, "acme", "gold")
+    assert (shown.max_concurrency, shown.running, shown.slots_taken, shown.free_slots) == (3, 1, 2, 1)
 
 
 async def test_the_dry_run_counts_the_same(world: World) -> None:
