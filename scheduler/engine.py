@@ -14,7 +14,7 @@ from .admission import PeriodsArg, enqueue_args, read_enqueued, settings_json
 from .calendar import period_at, write_periods
 from .cancelling import cancel
 from .clock import Clock
-from .finish_extra import finish_args
+from .finish_extra import finish_item, finish_line
 from .holds import settle
 from .keys import Keys
 from .model import (
@@ -275,9 +275,9 @@ class Engine:
         fixed = [now_ms, worker_id, self.duplicate_window_ms, self.response_ttl_ms, self.callback_ttl_ms]
         calls = []
         for batch in _sized_batches(finishes, lambda finish: len(finish.response or b"")):
-            args: list[Any] = list(fixed)
+            args: list[Any] = [*fixed, "\n".join([finish_line(finish, now_ms) for finish in batch])]
             for finish in batch:
-                args += finish_args(finish, now_ms, worker_id)
+                args += finish_item(finish, now_ms, worker_id)
             calls.append((scripts.load("finish"), self.keys.root(domain), args))
         return calls
 

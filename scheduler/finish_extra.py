@@ -39,19 +39,22 @@ def scope_of(action: Claimed, pressed: str) -> str:
             return f"@{name}"
 
 
-def finish_args(finish: Finish, now_ms: int, worker_id: str) -> tuple[Any, ...]:
-    """One item of the script's arguments."""
+def finish_item(finish: Finish, now_ms: int, worker_id: str) -> tuple[Any, ...]:
+    """One item of the script's arguments: few, because each costs the server more than its bytes."""
+    action = finish.action
+    extra = extra_of(finish, now_ms, worker_id)
+    how = (
+        f"{action.token} {finish.outcome.value} {finish.due_ms} {action.reply_to or '-'} "
+        f"{action.unique_key or '-'} {extra}"
+    )
+    return action.action_id, how, finish.response or b""
+
+
+def finish_line(finish: Finish, now_ms: int) -> str:
+    """What is told of it when it is accepted."""
     action = finish.action
     queue_ms = max(action.claimed_ms - action.enqueued_ms, 0)
     return (
-        action.action_id,
-        action.token,
-        finish.outcome.value,
-        finish.due_ms,
-        action.reply_to or "-",
-        action.unique_key or "-",
-        finish.response or b"",
         f"outcome {now_ms} {action.action_id} {action.action_type} {action.tenant_id}:{action.tier} "
-        f"{finish.outcome.value} {queue_ms} {finish.run_time_us} {action.attempt} {action.claimed_ms}",
-        extra_of(finish, now_ms, worker_id),
+        f"{finish.outcome.value} {queue_ms} {finish.run_time_us} {action.attempt} {action.claimed_ms}"
     )

@@ -77,7 +77,7 @@ local open, live, blocked_until = {}, {}, math.huge
 for i, tier in ipairs(policy.tiers) do
   tier.virtual_time, tier.credit = tonumber(kept[2 * i] or 0), tonumber(kept[2 * i + 1] or 0)
   tier.stood_at = tier.virtual_time
-  tier.fresh, tier.next, tier.offset, tier.chunk, tier.exhausted = {}, 1, 0, 8, false
+  tier.fresh, tier.next, tier.offset, tier.chunk, tier.exhausted = {}, 1, 0, 2, false
   tier.touched, tier.read = {}, 0
   tier.room, tier.shared = slots, tier.tier_limits or {}
   local until_ms = pressed_until('*:' .. tier.name, now_ms)
@@ -102,7 +102,7 @@ end
 local function choose(wanted)
   local best, best_head, owed, owed_head, gone = nil, nil, nil, nil, false
   for _, tier in ipairs(live) do
-    local head = tier.room > 0 and peek(tier, now_ms, periods, wanted)
+    local head = tier.room > 0 and peek(tier, now_ms, periods, wanted, not best)
     if head then
       if not best then best, best_head = tier, head end
       if tier.share > 0 then
@@ -118,8 +118,24 @@ local function choose(wanted)
     for _, tier in ipairs(live) do if not tier.gone then still[#still + 1] = tier end end
     live = still
   end
-  if owed then return owed, owed_head end
-  return best, best_head
+  if owed then return owed, owed_head, true end
+  return best, best_head, false
+end
+
+-- How many starts in a row `choose` would give to the tenant that it has just given one: until its turn is over
+-- or another tier is owed a start. The others' credits grow as if it had been asked each time.
+local function in_a_row(tier, candidate, most)
+  local count = math.min(most, tier.room, candidate.allowed - candidate.take, quantum - candidate.take % quantum)
+  for _, other in ipairs(live) do
+    if count <= 1 then return 1 end
+    if other ~= tier and other.share > 0 then
+      count = math.min(count, math.ceil((1000000 - other.credit) / other.share))
+    end
+  end
+  for _, other in ipairs(live) do
+    if other ~= tier and other.share > 0 then other.credit = other.credit + other.share * (count - 1) end
+  end
+  return count
 end
 
 -- Give away `count` slots among those who have not been read yet.
@@ -128,17 +144,18 @@ local function plan(count)
   for _, tier in ipairs(open) do tier.served, tier.first_served, tier.turn, tier.gone = {}, 1, nil, false end
   local planned = 0
   while planned < count do
-    local tier, candidate = choose(count - planned)
+    local tier, candidate, owed = choose(count - planned)
     if not tier then break end
     if not candidate.charge then
       candidate.charge = tier.by_run_time
         and charge_for(estimate(candidate.states['~'] or {}, tier.estimates, ''), candidate.weight)
         or math.floor(1000000 / candidate.weight)
     end
-    take(tier, candidate)
-    tier.room = tier.room - 1
-    if tier.credit > 0 then tier.credit = math.max(tier.credit - 1000000, 0) end
-    planned = planned + 1
+    local starts = owed and 1 or in_a_row(tier, candidate, count - planned)
+    take(tier, candidate, starts)
+    tier.room = tier.room - starts
+    if tier.credit > 0 then tier.credit = math.max(tier.credit - starts * 1000000, 0) end
+    planned = planned + starts
   end
   return planned
 end

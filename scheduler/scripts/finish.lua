@@ -1,10 +1,12 @@
 -- finish: ownership checked, entry acknowledged and deleted, response stored and announced, next state.
--- A worker that is not the owner any more is refused and writes nothing. The first write is an XACK, so
--- that the script still runs when the server is out of memory.
+-- A worker that is not the owner any more is refused and writes nothing. The first write deletes or parks an
+-- entry, so that the script still runs when the server is out of memory.
 --
 -- @keys owned cancelling scheduled returned callback counters
--- @argv now_ms:int worker_id:str duplicate_window_ms:int response_ttl_ms:int callback_ttl_ms:int items:rest
---       items: (id, token, outcome, due_ms, reply_to, unique_key, response, event, extra)*
+-- @argv now_ms:int worker_id:str duplicate_window_ms:int response_ttl_ms:int callback_ttl_ms:int lines:str items:rest
+--       lines: what is told of each item when it is accepted, a line each
+--       items: (id, how, response)*; how: 'token outcome due_ms reply_to unique_key extra', alike for most of a batch,
+--       so read once for all of them
 --       extra: '' or JSON {reason, attempt, callback_queue, callback, scope, until_ms}; attempt is a line of JSON about
 --       a failure; scope and until_ms: its handler said not now
 -- @include owned
@@ -18,7 +20,7 @@
 -- @include backpressure
 -- REPLY: per item 1 (accepted) or 0 (not the owner any more)
 
-local SIZE = 9
+local SIZE = 3
 local RUN_TIME_IN_EVENT = '^outcome %d+ %S+ %S+ %S+ %S+ %d+ (%d+)'
 local ids = {}
 for i = items_at, #ARGV, SIZE do ids[#ids + 1] = ARGV[i] end
@@ -30,27 +32,48 @@ local reply, streams, acknowledged, at_once = {}, {}, {}, {}
 local stream_of, entry_of, attempt_of, fields_of = {}, {}, {}, {}
 local closed, measured, corrections = {}, {}, {}
 local failed_before, histories = {}, {}
+local hows, how_of = {}, {}
+local told
+
+local function read_how(text)
+  local how = {}
+  how.token, how.outcome, how.due_ms, how.reply_to, how.unique_key, how.extra =
+    string.match(text, '^(%d+) (%l+) (%d+) (%S+) (%S+) (.*)$')
+  hows[text] = how
+  return how
+end
+
+local function line_of(n)
+  if not told then
+    told = {}
+    for line in string.gmatch(lines, '[^\n]+') do told[#told + 1] = line end
+  end
+  return told[n]
+end
 
 -- In a tier fair by run time: charge what it took instead of what was expected.
-local function measure(n, stream, outcome)
-  local charge, weight, action_type = parse_charge(records[n])
-  if not charge or outcome == 'expired' then return end
-  local run_time_us = tonumber(string.match(ARGV[items_at + (n - 1) * SIZE + 7], RUN_TIME_IN_EVENT) or 0)
+local function measure(n, stream, outcome, charge, weight, action_type)
+  if outcome == 'expired' then return end
+  local run_time_us = tonumber(string.match(line_of(n), RUN_TIME_IN_EVENT) or 0)
   local delta = charge_for(run_time_us, tonumber(weight)) - tonumber(charge)
   corrections[stream] = (corrections[stream] or 0) + delta
   if outcome ~= 'cancelled' then measured[#measured + 1] = {stream, action_type, run_time_us} end
 end
 
+local accepted = 0
 for n, id in ipairs(ids) do
+  local record = records[n]
   reply[n] = 0
-  if records[n] and not closed[id] then
-    local at = items_at + (n - 1) * SIZE
-    local token, stream, entry, attempt = parse_owned(records[n])
-    if token == ARGV[at + 1] then
-      local outcome = ARGV[at + 2]
+  if record and not closed[id] then
+    local text = ARGV[items_at + n * SIZE - 2]
+    local how = hows[text] or read_how(text)
+    local token, stream, entry, attempt, charge, weight, action_type = parse_owned(record)
+    if token == how.token then
+      local outcome = how.outcome
+      accepted = accepted + 1
       reply[n], closed[id], streams[stream] = 1, true, true
-      stream_of[n], entry_of[n], attempt_of[n] = stream, entry, attempt
-      measure(n, stream, outcome)
+      stream_of[n], entry_of[n], attempt_of[n], how_of[n] = stream, entry, attempt, how
+      if weight ~= '' then measure(n, stream, outcome, charge, weight, action_type) end
       if attempt ~= '1' then failed_before[#failed_before + 1] = id end
       if outcome ~= 'retry' and outcome ~= 'snoozed' then group(acknowledged, stream, entry) end
       if outcome == 'dead' then
@@ -67,33 +90,34 @@ if #failed_before > 0 then
   end
 end
 
+-- A stream with nothing in it goes, together with its group and what that has handed out; enqueue makes it again.
 for stream, entries in pairs(acknowledged) do
   local key = domain_tag .. stream
-  try('XACK', key, 'workers', unpack(entries))
   try('XDEL', key, unpack(entries))
+  if try('XLEN', key) == 0 then redis.call('DEL', key) else try('XACK', key, 'workers', unpack(entries)) end
 end
 
 local not_now, later = {}, false
 
-local function extra_of(at)
-  if ARGV[at + 8] == '' then return {} end
-  local extra = cjson.decode(ARGV[at + 8])
+local function extra_of(how)
+  if how.extra == '' then return {} end
+  local extra = cjson.decode(how.extra)
   if extra.scope then not_now[extra.scope] = math.max(extra.until_ms, not_now[extra.scope] or 0) end
   return extra
 end
 
 -- Another attempt: the same entry, parked. A snooze spends no attempt, the delivery count goes back by one.
-local function again(n, at, id, outcome)
-  local stream, attempt = stream_of[n], tonumber(attempt_of[n])
+local function again(n, id, how)
+  local stream, attempt, outcome = stream_of[n], tonumber(attempt_of[n]), how.outcome
   if not park(stream, entry_of[n], outcome == 'snoozed' and attempt - 1 or attempt) then
     bury_lost(id, stream, now_ms, attempt)
-    settle(id, 'dead', ARGV[at + 4], ARGV[at + 6], response_ttl_ms, ARGV[at + 5])
+    settle(id, 'dead', how.reply_to, ARGV[items_at + n * SIZE - 1], response_ttl_ms, how.unique_key)
     return
   end
-  local extra = extra_of(at)
+  local extra = extra_of(how)
   local line = outcome == 'retry' and extra.attempt
   if line then redis.call('HSET', attempts_key, id, (add_attempt(histories[id], line, 0))) end
-  local due_ms = tonumber(ARGV[at + 3])
+  local due_ms = tonumber(how.due_ms)
   if due_ms > now_ms then
     redis.call('ZADD', scheduled_key, due_ms, id)
     later = true
@@ -102,11 +126,12 @@ local function again(n, at, id, outcome)
   end
 end
 
-local function close(n, at, id, outcome)
+local function close(n, id, how)
+  local outcome = how.outcome
   if histories[id] then redis.call('HDEL', attempts_key, id) end
-  settle(id, outcome, ARGV[at + 4], ARGV[at + 6], response_ttl_ms, ARGV[at + 5])
-  if ARGV[at + 8] == '' and outcome ~= 'dead' then return end
-  local extra = extra_of(at)
+  settle(id, outcome, how.reply_to, ARGV[items_at + n * SIZE - 1], response_ttl_ms, how.unique_key)
+  if how.extra == '' and outcome ~= 'dead' then return end
+  local extra = extra_of(how)
   if outcome == 'dead' then
     bury(stream_of[n], now_ms, extra.reason or '', attempt_of[n], fields_of[n][2], fields_of[n][4],
       attempt_lines(histories[id], extra.attempt))
@@ -123,10 +148,10 @@ local finished, event_lines, counts = {}, {}, {}
 for n, id in ipairs(ids) do
   local stream = stream_of[n]
   if stream then
-    local at = items_at + (n - 1) * SIZE
-    local outcome = ARGV[at + 2]
+    local how = how_of[n]
+    local outcome = how.outcome
     finished[#finished + 1] = id
-    event_lines[#event_lines + 1] = ARGV[at + 7]
+    if accepted < #ids then event_lines[#event_lines + 1] = line_of(n) end
     local of_outcome = counts[outcome]
     if not of_outcome then
       of_outcome = {}
@@ -134,9 +159,9 @@ for n, id in ipairs(ids) do
     end
     of_outcome[stream] = (of_outcome[stream] or 0) + 1
     if outcome == 'retry' or outcome == 'snoozed' then
-      again(n, at, id, outcome)
+      again(n, id, how)
     else
-      close(n, at, id, outcome)
+      close(n, id, how)
     end
   end
 end
@@ -148,11 +173,6 @@ if #measured > 0 then learn_all(now_ms, measured) end
 correct_tags(corrections)
 if next(at_once) then put_back(at_once) end
 press(not_now, now_ms, event_lines)
--- A stream with nothing in it goes, together with its group; enqueue makes it again.
-for stream in pairs(acknowledged) do
-  local key = domain_tag .. stream
-  if try('XLEN', key) == 0 then redis.call('DEL', key) end
-end
 -- For what is due later, too: who sleeps planned without it, and who hands it in may claim nothing by then.
 if end_concurrency_holds(streams) > 0 or next(at_once) or later then wake_one() end
 
@@ -166,5 +186,6 @@ for outcome, of_outcome in pairs(counts) do
     redis.call('HINCRBY', counters_key, tier .. ':' .. outcome, count)
   end
 end
-tell(event_lines)
+if accepted == #ids then table.insert(event_lines, 1, lines) end
+tell(event_lines, accepted)
 return reply

@@ -8,6 +8,7 @@
 -- them. A candidate is one of the tier's tenants.
 
 local CHUNK = 50 -- the most heads looked up at once; the first look is at fewer, most are served from it
+local FIRST_CHUNK = 8 -- of the tier that has the slots; another one shows a head or two, for what it may be owed
 local some_returned = false -- does any tenant have entries that were given back? set by the caller
 local some_overridden = false -- has any tenant an override? set by the caller
 local some_pressed = false -- has any handler said not now? set by the caller
@@ -37,7 +38,8 @@ local function override(fresh, first, count)
   end
 end
 
-local function fetch(tier, wanted)
+local function fetch(tier, wanted, is_best)
+  if is_best then tier.chunk = math.max(tier.chunk, FIRST_CHUNK) end
   local count = math.min(wanted + 1, tier.chunk) -- one more, to know whether there is more
   tier.chunk = math.min(2 * tier.chunk, CHUNK)
   local heads = redis.call('ZRANGE', ready_prefix .. tier.name, tier.offset, tier.offset + count - 1, 'WITHSCORES')
@@ -119,12 +121,12 @@ local function in_turn(candidate)
 end
 
 -- The tenant of this tier that is next, or nil. Held ones are set aside on the way.
-local function peek(tier, now, periods, wanted)
+local function peek(tier, now, periods, wanted, is_best)
   if tier.turn and in_turn(tier.turn) then return tier.turn end
   while true do
     local fresh = tier.fresh[tier.next]
     if not fresh and not tier.exhausted then
-      fetch(tier, wanted)
+      fetch(tier, wanted, is_best)
       fresh = tier.fresh[tier.next]
     end
     local served = tier.served[tier.first_served]
@@ -145,8 +147,9 @@ local function peek(tier, now, periods, wanted)
   end
 end
 
--- Plan one start of `candidate` (the one `peek` gave); after its turn it is back in line behind its new tag.
-local function take(tier, candidate)
+-- Plan starts of `candidate` (the one `peek` gave), no more than its turn has left; after its turn it is back in line
+-- behind its new tag.
+local function take(tier, candidate, starts)
   local served = tier.served
   if tier.turn ~= candidate or not in_turn(candidate) then
     if served[tier.first_served] == candidate then
@@ -157,9 +160,9 @@ local function take(tier, candidate)
     end
     tier.turn = candidate
   end
-  candidate.take = candidate.take + 1
-  candidate.tag = candidate.tag + candidate.charge
-  planned_by[candidate.tenant] = (planned_by[candidate.tenant] or 0) + 1
+  candidate.take = candidate.take + starts
+  candidate.tag = candidate.tag + starts * candidate.charge
+  planned_by[candidate.tenant] = (planned_by[candidate.tenant] or 0) + starts
   if startable(candidate) and not in_turn(candidate) then
     local at = #served + 1
     while at > tier.first_served and earlier(candidate, served[at - 1]) do

@@ -10,7 +10,8 @@ end
 
 -- First index (from 1, oldest first) whose start lies at or after `since`.
 local function first_since(starts, since)
-  local low, high = 1, #starts / WIDTH + 1
+  if starts == '' or start_at(starts, 1) >= since then return 1 end -- nearly always: spending forgets what is older
+  local low, high = 2, #starts / WIDTH + 1
   while low < high do
     local mid = math.floor((low + high) / 2)
     if start_at(starts, mid) >= since then high = mid else low = mid + 1 end

@@ -5,18 +5,13 @@
 -- The fence: what `claim` wrote about an action for the worker that owns it.
 -- token stream entry attempt started_ms charge, and in a tier fair by run time: weight action_type; started_ms and
 -- charge are 0 for what was past its deadline when it was claimed: that is no start
-local function parse_owned(record)
-  return string.match(record, '^(%d+) (%S+) (%S+) (%d+)')
+local function parse_owned(record) -- all but started_ms; '' for what is not there
+  return string.match(record, '^(%d+) (%S+) (%S+) (%d+) %d+ (%S+) ?(%S*) ?(%S*)$')
 end
 
 -- when it started, what it was charged
 local function parse_start(record)
   return string.match(record, '^%d+ %S+ %S+ %d+ (%d+) (%S+)')
-end
-
--- charge, weight and action type of an action of a tier fair by run time; nil for any other
-local function parse_charge(record)
-  return string.match(record, '^%d+ %S+ %S+ %d+ %d+ (%S+) (%S+) (%S+)$')
 end
 
 -- Tenants held because all their slots were taken may start again, in any tier: something of theirs has ended.
