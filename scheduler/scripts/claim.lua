@@ -122,20 +122,41 @@ local function choose(wanted)
   return best, best_head, false
 end
 
--- How many starts in a row `choose` would give to the tenant that it has just given one: until its turn is over
--- or another tier is owed a start. The others' credits grow as if it had been asked each time.
-local function in_a_row(tier, candidate, most)
-  local count = math.min(most, tier.room, candidate.allowed - candidate.take, quantum - candidate.take % quantum)
+-- How many slots `choose` would give in a row to the tier that has just got one as the best: until another one is
+-- owed a start. One, where tenants may have slots in common with their lines in other tiers.
+local function undisputed(tier, most)
+  local count = some_overridden and 1 or math.min(most, tier.room)
+  for _, other in ipairs(open) do
+    if other.concurrency > 0 then return 1 end
+  end
   for _, other in ipairs(live) do
     if count <= 1 then return 1 end
     if other ~= tier and other.share > 0 then
       count = math.min(count, math.ceil((1000000 - other.credit) / other.share))
     end
   end
-  for _, other in ipairs(live) do
-    if other ~= tier and other.share > 0 then other.credit = other.credit + other.share * (count - 1) end
-  end
   return count
+end
+
+-- Give up to `most` slots to a tier's tenants, this one first, a turn at a time. Returns how many.
+local function give(tier, candidate, most, wanted)
+  local given = 0
+  repeat
+    if not candidate.charge then
+      local weight = candidate.rules.weight
+      candidate.charge = tier.by_run_time
+        and charge_for(estimate(candidate.states['~'] or {}, tier.estimates, ''), weight)
+        or math.floor(1000000 / weight)
+    end
+    local turn = quantum - candidate.take % quantum
+    local starts = math.min(most - given, candidate.allowed - candidate.take, turn)
+    take(tier, candidate, starts)
+    given = given + starts
+    candidate = given < most and peek(tier, now_ms, periods, wanted - given, true)
+  until not candidate
+  tier.room = tier.room - given
+  if tier.credit > 0 then tier.credit = math.max(tier.credit - given * 1000000, 0) end
+  return given
 end
 
 -- Give away `count` slots among those who have not been read yet.
@@ -146,16 +167,13 @@ local function plan(count)
   while planned < count do
     local tier, candidate, owed = choose(count - planned)
     if not tier then break end
-    if not candidate.charge then
-      candidate.charge = tier.by_run_time
-        and charge_for(estimate(candidate.states['~'] or {}, tier.estimates, ''), candidate.weight)
-        or math.floor(1000000 / candidate.weight)
+    local given = give(tier, candidate, owed and 1 or undisputed(tier, count - planned), count - planned)
+    for _, other in ipairs(live) do -- as if `choose` had been asked for each
+      if given > 1 and other ~= tier and other.share > 0 then
+        other.credit = other.credit + other.share * (given - 1)
+      end
     end
-    local starts = owed and 1 or in_a_row(tier, candidate, count - planned)
-    take(tier, candidate, starts)
-    tier.room = tier.room - starts
-    if tier.credit > 0 then tier.credit = math.max(tier.credit - starts * 1000000, 0) end
-    planned = planned + starts
+    planned = planned + given
   end
   return planned
 end
@@ -202,8 +220,9 @@ end
 -- else back with its new tag.
 local function settle_candidate(tier, candidate, index)
   local starts = candidate.starts or 0
-  if starts > 0 and #candidate.limits > 0 then
-    local worthless_at = spend(candidate.limits, candidate.states, now_ms, periods, starts)
+  local limits = candidate.rules.limits
+  if starts > 0 and #limits > 0 then
+    local worthless_at = spend(limits, candidate.states, now_ms, periods, starts)
     if candidate.states['~'] then worthless_at = math.max(worthless_at, now_ms + ESTIMATES_KEPT_MS) end
     keep_usage(candidate.stream, candidate.states, worthless_at)
   end

@@ -5,7 +5,8 @@
 -- @include zones
 
 -- The heads of one tier's ready index, in order of virtual start time, looked at as far as slots need
--- them. A candidate is one of the tier's tenants.
+-- them. A candidate is one of the tier's tenants; its `rules` are the tier's, or what operators have set.
+-- Every field of a candidate has a place in its table from the beginning (16): a claim makes many of them.
 
 local CHUNK = 50 -- the most heads looked up at once; the first look is at fewer, most are served from it
 local FIRST_CHUNK = 8 -- of the tier that has the slots; another one shows a head or two, for what it may be owed
@@ -28,12 +29,13 @@ local function override(fresh, first, count)
   for i = 1, count do tenants[i] = fresh[first + i].tenant end
   for i, text in ipairs(redis.call('HMGET', overrides_key, unpack(tenants))) do
     if text then
-      local said, candidate = cjson.decode(text), fresh[first + i]
-      candidate.overridden, candidate.paused = true, said.paused
-      candidate.weight = said.weight or candidate.weight
-      candidate.limits = said.limits or candidate.limits
-      if said.time_zone then candidate.limits = in_zone(candidate.limits, said.time_zone) end
-      candidate.concurrency = said.max_concurrency or candidate.concurrency
+      local said, of_tier = cjson.decode(text), fresh[first + i].rules
+      local limits = said.limits or of_tier.limits
+      fresh[first + i].rules = {
+        overridden = true, paused = said.paused, weight = said.weight or of_tier.weight,
+        limits = said.time_zone and in_zone(limits, said.time_zone) or limits,
+        concurrency = said.max_concurrency or of_tier.concurrency,
+      }
     end
   end
 end
@@ -58,8 +60,7 @@ local function fetch(tier, wanted, is_best)
     fresh[#fresh + 1] = {
       tenant = heads[2 * i - 1], stream = scopes[i], tag = tonumber(heads[2 * i]), take = 0,
       waiting = tonumber(waiting[i] or 0), returned = tonumber(returned[i] or 0),
-      packed = packed and (packed[i] or ''), pressed_until = tonumber(pressed[i] or 0),
-      weight = tier.weight, limits = tier.limits, concurrency = tier.concurrency,
+      states = packed and (packed[i] or ''), pressed_until = tonumber(pressed[i] or 0), rules = tier,
     }
   end
   if some_overridden then override(fresh, first, fetched) end
@@ -77,10 +78,10 @@ end
 
 -- Is there a slot left of those that all lines of this tenant share?
 local function has_slot(candidate)
-  if candidate.concurrency == 0 then return true end
-  local tenant = candidate.tenant
+  local most, tenant = candidate.rules.concurrency, candidate.tenant
+  if most == 0 then return true end
   running_by[tenant] = running_by[tenant] or running_of_tenant(tenant, all_tiers)
-  return running_by[tenant] + (planned_by[tenant] or 0) < candidate.concurrency
+  return running_by[tenant] + (planned_by[tenant] or 0) < most
 end
 
 -- What was planned for a candidate has been read, and `handed` of it to a worker.
@@ -92,23 +93,26 @@ end
 
 -- How many of what waits the limits let start now.
 local function look_at(candidate, now, periods)
-  local allowed = candidate.waiting
-  candidate.unsaid = candidate.overridden and not candidate.paused and not all_known(candidate.limits, now, periods)
-  if candidate.paused or candidate.pressed_until > now or candidate.unsaid then allowed = 0 end
-  if candidate.packed then
-    candidate.states = candidate.packed ~= '' and cmsgpack.unpack(candidate.packed) or {}
-    if allowed > 0 then allowed = allowance(candidate.limits, candidate.states, now, periods, allowed) end
+  local allowed, rules = candidate.waiting, candidate.rules
+  if rules.overridden and not rules.paused and not all_known(rules.limits, now, periods) then
+    candidate.unsaid, allowed = true, 0
+  end
+  if rules.paused or candidate.pressed_until > now then allowed = 0 end
+  if candidate.states then -- packed until it is looked at
+    candidate.states = candidate.states ~= '' and cmsgpack.unpack(candidate.states) or {}
+    if allowed > 0 then allowed = allowance(rules.limits, candidate.states, now, periods, allowed) end
   end
   candidate.allowed = allowed
 end
 
 -- Why a tenant of which nothing may start is held, and until when.
 local function binding(candidate, now, periods)
-  if candidate.paused then return 'inf', 'paused' end
+  local rules = candidate.rules
+  if rules.paused then return 'inf', 'paused' end
   if candidate.pressed_until > now then return candidate.pressed_until, 'backpressure' end
-  local _, free_at, why = allowance(candidate.limits, candidate.states or {}, now, periods, 1)
+  local _, free_at, why = allowance(rules.limits, candidate.states or {}, now, periods, 1)
   if why then return free_at, why end
-  return 'inf', 'concurrency ' .. candidate.concurrency
+  return 'inf', 'concurrency ' .. rules.concurrency
 end
 
 local function startable(candidate)

@@ -9,21 +9,25 @@
 local reply, owned = {}, {} -- what the worker is told; the same for `owned:<worker>`
 local token_prefix -- set by the caller
 
+-- About the candidate that is being started: how its records begin and end, what its last start was charged,
+-- what was read that is no action and what goes back (each nil while there is nothing).
+local record_before, record_after, last_charge, rejected, back
+
 -- To the worker. Returns whether it is a start; if not it is past its deadline: to be answered, not run.
 local function hand_over(tier, candidate, entry, head, id, deadline_ms, data, attempt, now)
   local at = #owned
   local is_start = deadline_ms == '0' or tonumber(deadline_ms) > now
-  local suffix = is_start and candidate.owned_suffix or ' 0 0'
+  local suffix = is_start and record_after or ' 0 0'
   if tier.by_run_time then
     local action_type = rest_of_head(head)
     local charge = is_start
-      and charge_for(estimate(candidate.states['~'] or {}, tier.estimates, action_type), candidate.weight) or 0
-    if is_start then candidate.last_charge = charge end
+      and charge_for(estimate(candidate.states['~'] or {}, tier.estimates, action_type), candidate.rules.weight) or 0
+    if is_start then last_charge = charge end
     candidate.charged = candidate.charged + charge
-    suffix = ' ' .. (is_start and now or 0) .. ' ' .. charge .. ' ' .. candidate.weight .. ' ' .. action_type
+    suffix = ' ' .. (is_start and now or 0) .. ' ' .. charge .. ' ' .. candidate.rules.weight .. ' ' .. action_type
   end
   owned[at + 1] = id
-  owned[at + 2] = candidate.owned_prefix .. entry .. ' ' .. attempt .. suffix
+  owned[at + 2] = record_before .. entry .. ' ' .. attempt .. suffix
   at = #reply
   reply[at + 1] = candidate.stream
   reply[at + 2] = attempt
@@ -49,7 +53,9 @@ local function stopped(candidate, action_type, entry, id, attempt, was_returned,
 end
 
 local function go_back(candidate, entry, attempt)
-  if park(candidate.stream, entry, attempt - 1) then candidate.back[#candidate.back + 1] = entry end
+  if not park(candidate.stream, entry, attempt - 1) then return end
+  back = back or {}
+  back[#back + 1] = entry
 end
 
 -- One entry that was read. Counts in `candidate`: seen, starts, handed (these and expired ones), aside.
@@ -60,7 +66,8 @@ local function meet(tier, candidate, entry, fields, attempt, was_returned, now, 
   if not id then
     bury(candidate.stream, now, 'malformed entry: not written by enqueue', attempt, '', cjson.encode(fields or {}))
     redis.call('HINCRBY', counters_key, tier.name .. ':dead', 1)
-    candidate.rejected[#candidate.rejected + 1] = entry
+    rejected = rejected or {}
+    rejected[#rejected + 1] = entry
     return
   end
   local expired = deadline_ms ~= '0' and tonumber(deadline_ms) <= now -- is answered whatever its type
@@ -95,8 +102,8 @@ local function read_returned(tier, candidate, key, most, now, periods)
 end
 
 local function read_new(key, most)
-  local read = try('XREADGROUP', 'GROUP', 'workers', 'running', 'COUNT', most, 'STREAMS', key, '>')
-  if read == nil then -- somebody else deleted the stream, and perhaps made it again
+  local read = redis.pcall('XREADGROUP', 'GROUP', 'workers', 'running', 'COUNT', most, 'STREAMS', key, '>')
+  if read and read.err then -- somebody else deleted the stream, and perhaps made it again
     if not try('XGROUP', 'CREATE', key, 'workers', '0') then return {} end
     read = try('XREADGROUP', 'GROUP', 'workers', 'running', 'COUNT', most, 'STREAMS', key, '>')
   end
@@ -110,8 +117,8 @@ local function uncounted(key)
   return there and taken and math.max(there - taken[1], 0) or 0
 end
 
-local function drop_rejected(key, rejected)
-  if #rejected == 0 then return end
+local function drop_rejected(key)
+  if not rejected then return end
   redis.call('XACK', key, 'workers', unpack(rejected))
   redis.call('XDEL', key, unpack(rejected))
   if redis.call('XLEN', key) == 0 then redis.call('DEL', key) end
@@ -119,7 +126,7 @@ end
 
 -- First attempts where nothing but a deadline can stop one, `meet` made short: most of what a claim does.
 local function meet_all(tier, candidate, entries, now, periods)
-  local stream, before, after = candidate.stream, candidate.owned_prefix, ' 1' .. candidate.owned_suffix
+  local stream, before, after = candidate.stream, record_before, ' 1' .. record_after
   local told, kept, met = #reply, #owned, 0
   for i = 1, #entries do
     local entry, fields = entries[i][1], entries[i][2]
@@ -137,25 +144,31 @@ local function meet_all(tier, candidate, entries, now, periods)
   candidate.handed = candidate.handed + met
 end
 
--- Read from the line: what was given back first, then what is new. Returns how many turned out to be gone, and
--- whether the stream has no more.
-local function read_line(tier, candidate, key, wanted, now, periods)
+-- Read from the line: what was given back first, then what is new. Returns how many turned out to be gone, whether
+-- the stream has no more, and whether it has: where `left` are all that were counted, one more is asked for and, if
+-- there is one, given back.
+local function read_line(tier, candidate, key, wanted, left, now, periods)
   local vanished = 0
   if candidate.returned > 0 then
     local seen = candidate.seen
     local popped = read_returned(tier, candidate, key, math.min(wanted, candidate.returned), now, periods)
     candidate.returned = candidate.returned - popped
-    wanted = wanted - popped
+    wanted, left = wanted - popped, left - popped
     vanished = popped - (candidate.seen - seen) -- some may have been deleted meanwhile
   end
-  if wanted == 0 then return vanished, false end
-  local entries = read_new(key, wanted)
+  if wanted == 0 then return vanished, false, true end
+  local entries = read_new(key, left <= wanted and wanted + 1 or wanted)
+  local one_more = entries[wanted + 1]
+  if one_more then
+    entries[wanted + 1] = nil
+    go_back(candidate, one_more[1], 1)
+  end
   if tier.by_run_time or some_type_paused or named_of_type then
     for i = 1, #entries do meet(tier, candidate, entries[i][1], entries[i][2], 1, false, now, periods) end
   else
     meet_all(tier, candidate, entries, now, periods)
   end
-  return vanished, #entries < wanted
+  return vanished, #entries < wanted, one_more ~= nil
 end
 
 -- Read what was planned, and more in place of what is set aside. `candidate.starts` becomes how many are starts,
@@ -163,37 +176,40 @@ end
 -- slots were not used because actions of a paused type were in the way.
 local function start(tier, candidate, now, periods)
   local key = domain_tag .. candidate.stream
-  candidate.owned_prefix = token_prefix .. candidate.stream .. ' '
-  candidate.owned_suffix = ' ' .. now .. ' ' .. candidate.charge
-  candidate.charged, candidate.last_charge = 0, candidate.charge
-  candidate.seen, candidate.starts, candidate.handed, candidate.aside = 0, 0, 0, 0
-  candidate.rejected, candidate.back = {}, {}
-  local wanted, vanished, replaced, short = candidate.take, 0, 0, false
+  record_before = token_prefix .. candidate.stream .. ' '
+  if tier.charged_last ~= candidate.charge then
+    tier.charged_last, tier.record_after = candidate.charge, ' ' .. now .. ' ' .. candidate.charge
+  end
+  record_after, last_charge, rejected, back = tier.record_after, candidate.charge, nil, nil
+  candidate.charged, candidate.seen, candidate.starts, candidate.handed, candidate.aside = 0, 0, 0, 0, 0
+  local wanted, vanished, replaced = candidate.take, 0, 0
+  local short, perhaps_more
   repeat
     local aside, gone = candidate.aside, nil
-    gone, short = read_line(tier, candidate, key, wanted, now, periods)
+    local left = candidate.waiting - vanished - candidate.handed - aside
+    gone, short, perhaps_more = read_line(tier, candidate, key, wanted, left, now, periods)
     vanished, wanted, aside = vanished + gone, 0, candidate.aside - aside
     if aside > 0 then
-      local left = candidate.waiting - vanished - candidate.handed - candidate.aside
+      left = candidate.waiting - vanished - candidate.handed - candidate.aside
       wanted = instead_of(aside, candidate.aside, (short or candidate.refused) and 0 or left)
       replaced = replaced + wanted
     end
   until wanted == 0
-  drop_rejected(key, candidate.rejected)
-  if #candidate.back > 0 then return_entries(candidate.stream, candidate.back) end
+  drop_rejected(key)
+  if back then return_entries(candidate.stream, back) end
   if short then -- the stream has no more: somebody else deleted from it
     candidate.waiting = redis.call('ZCARD', returned_prefix .. candidate.stream)
   else
     candidate.waiting = math.max(candidate.waiting - vanished - candidate.handed - candidate.aside, 0)
-    if candidate.waiting == 0 then
-      candidate.waiting = uncounted(key)
+    if candidate.waiting == 0 and perhaps_more then
+      candidate.waiting = uncounted(key) + (back and #back or 0)
       candidate.allowed = candidate.allowed + candidate.waiting -- no limit has spoken about them: look again
     end
   end
   if not tier.by_run_time then candidate.charged = candidate.starts * candidate.charge end
   candidate.tag = candidate.tag - candidate.take * candidate.charge + candidate.charged
   if candidate.starts > 0 then
-    tier.virtual_time = math.max(tier.virtual_time, candidate.tag - candidate.last_charge)
+    tier.virtual_time = math.max(tier.virtual_time, candidate.tag - last_charge)
   end
   return candidate.aside - replaced
 end
