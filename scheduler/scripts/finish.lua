@@ -73,7 +73,7 @@ for n, id in ipairs(ids) do
       accepted = accepted + 1
       reply[n], closed[id], streams[stream] = 1, true, true
       stream_of[n], entry_of[n], attempt_of[n], how_of[n] = stream, entry, attempt, how
-      if weight ~= '' then measure(n, stream, outcome, charge, weight, action_type) end
+      if action_type ~= '' then measure(n, stream, outcome, charge, weight, action_type) end
       if attempt ~= '1' then failed_before[#failed_before + 1] = id end
       if outcome ~= 'retry' and outcome ~= 'snoozed' then group(acknowledged, stream, entry) end
       if outcome == 'dead' then

@@ -8,6 +8,5 @@ local LINES_KEPT = 40000 -- about so many lines, some megabytes, where calls hav
 local function tell(lines, count)
   if #lines == 0 then return end
   local kept = math.max(math.min(CALLS_KEPT, math.floor(LINES_KEPT / math.max(#lines, count or 0))), 100)
-  redis.call('XADD', events_key, 'MAXLEN', '~', kept, '*', 'lines', table.concat(lines, '
-'))
+  redis.call('XADD', events_key, 'MAXLEN', '~', kept, '*', 'lines', table.concat(lines, '\n'))
 end

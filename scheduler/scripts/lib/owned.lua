@@ -5,8 +5,8 @@
 -- The fence: what `claim` wrote about an action for the worker that owns it.
 -- token stream entry attempt started_ms charge, and in a tier fair by run time: weight action_type; started_ms and
 -- charge are 0 for what was past its deadline when it was claimed: that is no start
-local function parse_owned(record) -- all but started_ms; '' for what is not there
-  return string.match(record, '^(%d+) (%S+) (%S+) (%d+) %d+ (%S+) ?(%S*) ?(%S*)$')
+local function parse_owned(record) -- all but started_ms; '' for what is not there, and for what an older claim left out
+  return string.match(record, '^(%d+) (%S+) (%S+) (%d+) ?%d* ?(%S*) ?(%S*) ?(%S*)$')
 end
 
 -- when it started, what it was charged
