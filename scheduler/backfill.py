@@ -7,20 +7,22 @@ range is fired once, however often or by however many the same backfill is start
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice, takewhile
 from typing import NamedTuple
 
 from .engine import Engine
+from .fired import known
 from .schedule_errors import ScheduleError
 from .schedule_store import AT_ONCE, ScheduleStore
-from .schedules import Plan
+from .schedules import Overlap, Plan
 
 MOST = 100_000
 """Due times of one backfill."""
 
 _KEPT = 1_000
 _PACE_S = 0.25
+_LOOKED_AT = 1_000
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -46,9 +48,12 @@ async def backfill(
 ) -> Backfilled:
     """Fire the due times in [``from_ms``, ``until_ms``), the oldest first, at most ``per_second``.
 
-    The ids are those that the due times have anyway: one whose action is alive, or ended within the duplicate
-    window, is not enqueued again. Raises :class:`ScheduleError`, before anything is written, for a range in
-    the future, an empty one, or one of more than ``MOST`` due times.
+    What is known to have been fired, live or by another backfill (see :mod:`scheduler.fired`), is not fired
+    again; neither is what its action's id tells: it is alive, or ended within the duplicate window. With
+    ``overlap=skip`` the next is fired when no other action of the schedule waits or runs.
+
+    Raises :class:`ScheduleError`, before anything is written, for a range in the future, an empty one, or one
+    of more than ``MOST`` due times.
     """
     store = ScheduleStore(engine)
     schedule = (await store.get(domain, schedule_id)).schedule
@@ -78,9 +83,23 @@ async def backfill(
             on_progress(Backfilled(total, max(total - len(left), 0), accepted))
         if not left:
             return Backfilled(total, total, accepted)
-        fires = left[:at_once]
-        doing = Plan(fires, fires[-1] + 1 if len(left) > len(fires) else until_ms)
+        alone = schedule.overlap is Overlap.SKIP
+        looked_at, fires = _next(left, await known(engine, domain, schedule_id), 1 if alone else at_once)
+        doing = Plan(fires, left[looked_at - 1] + 1 if len(left) > looked_at else until_ms)
         taken = await store.fire(domain, schedule, at_ms, doing, cursor)
         accepted += sum(taken or ())
-        if len(left) > len(fires):
+        if alone and fires and await engine.redis.zscore(key, cursor) == at_ms:
+            await sleep(max(_PACE_S, 1 / per_second))  # another one is alive
+        elif len(left) > looked_at:
             await sleep(len(fires) / per_second)
+
+
+def _next(left: Sequence[int], fired: set[int], most: int) -> tuple[int, list[int]]:
+    """At how many of the due times to look now, and which of them to fire."""
+    fires: list[int] = []
+    for looked_at, due_ms in enumerate(left, start=1):
+        if due_ms not in fired:
+            fires.append(due_ms)
+        if len(fires) >= most or looked_at >= _LOOKED_AT:
+            return looked_at, fires
+    return len(left), fires

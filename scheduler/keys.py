@@ -60,6 +60,7 @@ CATALOGUE: tuple[KeySpec, ...] = (
     KeySpec("schedules", "schedules", "hash", "until deleted; at most 10,000", "schedule id → revision, declaration, pause, definition and payload"),
     KeySpec("schedules_due", "schedules_due", "zset", "with `schedules`", "schedule id → its next due time (ms); without those that are paused"),
     KeySpec("schedules_fired", "schedules_fired", "hash", "with `schedules`", "schedule id → its last due time, when it was fired, as which action"),
+    KeySpec("schedules_history", "schedules_history", "hash", "with `schedules`", "schedule id → the newest 1,000 due times that were fired, six bytes each"),
     KeySpec("schedule_owners", "schedule_owners", "hash", "with `schedules`", "schedule id → the service whose code declares it"),
     KeySpec("declarations", "declarations", "hash", "while the worker lives", "worker id → the schedules that its code declares"),
     KeySpec("backfills", "backfills", "zset", "the newest 1,000", "schedule id, from, to → how far that backfill is (ms)"),

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from . import scripts
 from .admission import INHERITED, enqueue_args
 from .engine import Engine
+from .fired import packed
 from .model import NewAction
 from .schedule_errors import ScheduleConflictError, ScheduleError, UnknownScheduleError
 from .schedules import (
-    Overlap,
     Plan,
     Schedule,
     Touch,
@@ -290,14 +290,13 @@ class ScheduleStore:
     ) -> list[bool] | None:
         """Carry out a plan; per due time whether its action was accepted, None when somebody was faster."""
         now_ms = self._engine.clock.now_ms()
-        overlap = Overlap.ALLOW if backfill else schedule.overlap
         tier = claimed_tier(schedule)
-        actions = [_action(domain, schedule, due_ms, tier, overlap) for due_ms in doing.fires]
+        actions = [_action(domain, schedule, due_ms, tier) for due_ms in doing.fires]
         fired = f"{doing.fires[-1]} {now_ms} {actions[-1].action_id}" if actions else ""
         next_ms = "" if doing.next_due_ms is None else doing.next_due_ms
         args = [
             backfill, schedule.schedule_id, schedule.revision, expected_ms, next_ms, fired,
-            *enqueue_args(actions, now_ms),
+            packed(doing.fires), *enqueue_args(actions, now_ms),
         ]  # fmt: skip
         while True:
             said = await self._run("fire", domain, [*self._engine.enqueue_head(domain, now_ms), *args])
@@ -324,10 +323,10 @@ class ScheduleStore:
         return await scripts.run(self._redis, scripts.load(verb), self._engine.keys.root(domain), args)
 
 
-def _action(domain: str, schedule: Schedule, due_ms: int, tier: str, overlap: Overlap) -> NewAction:
+def _action(domain: str, schedule: Schedule, due_ms: int, tier: str) -> NewAction:
     due_at = datetime.fromtimestamp(due_ms / 1000, UTC).isoformat()
     action_id = action_id_of(domain, schedule.schedule_id, due_ms)
-    return action_of(schedule, action_id, due_at, tier=tier, overlap=overlap)
+    return action_of(schedule, action_id, due_at, tier=tier)
 
 
 def claimed_tier(schedule: Schedule) -> str:

@@ -4,7 +4,7 @@
 -- declares what replaced it, and a schedule goes only when no living worker declares it: while a deployment rolls,
 -- versions do not undo each other.
 --
--- @keys declarations schedules schedules_due schedules_fired schedule_owners workers
+-- @keys declarations schedules schedules_due schedules_fired schedules_history schedule_owners workers
 -- @argv now_ms:int worker_id:str owner:str most:int declared:rest
 --       declared: (schedule_id, digest, body, next_ms)*; most: schedules a domain may have
 -- @include tickers
@@ -95,6 +95,7 @@ for i = 1, #owners, 2 do
     redis.call('HDEL', schedules_key, owners[i])
     redis.call('ZREM', schedules_due_key, owners[i])
     redis.call('HDEL', schedules_fired_key, owners[i])
+    redis.call('HDEL', schedules_history_key, owners[i])
     redis.call('HDEL', schedule_owners_key, owners[i])
     removed[#removed + 1] = owners[i]
   end

@@ -1,6 +1,6 @@
 -- schedule: create, change, pause, resume or delete one schedule, unless somebody else changed it meanwhile.
 --
--- @keys schedules schedules_due schedules_fired schedule_owners
+-- @keys schedules schedules_due schedules_fired schedules_history schedule_owners
 -- @argv now_ms:int schedule_id:str known:str record:str next_ms:str most:int by:str why:str did:str
 --       known: the revision that was looked at, '' for none; record: what is to stand there, '' for nothing;
 --       next_ms: '' for never; most: schedules a domain may have
@@ -16,6 +16,7 @@ if record == '' then
   redis.call('HDEL', schedules_key, schedule_id)
   redis.call('ZREM', schedules_due_key, schedule_id)
   redis.call('HDEL', schedules_fired_key, schedule_id)
+  redis.call('HDEL', schedules_history_key, schedule_id)
   redis.call('HDEL', schedule_owners_key, schedule_id)
 else
   redis.call('HSET', schedules_key, schedule_id, record)

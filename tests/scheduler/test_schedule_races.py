@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from scheduler import Engine, Keys, ManualClock, Policy
+from scheduler import Engine, Keys, ManualClock, Policy, fired
 from scheduler.backfill import backfill
 from scheduler.schedule_errors import ScheduleError
 from scheduler.schedule_store import ScheduleStore
-from scheduler.schedules import ID_MARK, Misfire, Schedule, action_id_of
+from scheduler.schedules import ID_MARK, Misfire, Overlap, Schedule, action_id_of
 from tests.scheduler.world import DOMAIN, MINUTE, NOW, TIERS, World
 
 ROOT = Path(__file__).parents[2]
@@ -112,7 +112,69 @@ async def test_a_backfill_goes_on_where_it_was_cut_off(world: World) -> None:
         *(backfill(world.engine, world.domain, "s1", start - MINUTE, end) for _ in range(3))
     )
     assert await backfill(world.engine, world.domain, "s1", start, end) == (100, 100, 0)
-    assert sum(each.accepted for each in both) == 61  # the 40 that wait are the same actions
+    assert sum(each.accepted for each in both) == 1  # the others were fired, the first 60 long ago
+
+
+async def test_a_backfill_leaves_out_what_was_fired_live_long_ago(world: World) -> None:
+    store = ScheduleStore(world.engine)
+    made = Schedule("s1", "embedding.x", "acme", ID_MARK, tier="enterprise", every_ms=MINUTE)
+    await store.create(world.domain, made, by="ana")
+    start = NOW - NOW % MINUTE + MINUTE
+    for minute in (0, 1, 4):  # in between nobody looked, and a misfire is made up once
+        world.clock.set(start + minute * MINUTE)
+        await store.fire_due(world.domain)
+    fired = [action_id_of(world.domain, "s1", start + minute * MINUTE) for minute in (0, 1, 4)]
+    live = (await world.claim(slots=10)).actions
+    assert [action.action_id for action in live] == fired
+    for action in live:
+        await world.finish(action)
+    world.clock.advance(5 * world.engine.duplicate_window_ms)
+    done = await backfill(world.engine, world.domain, "s1", start, start + 5 * MINUTE)
+    assert done == (5, 5, 2)
+    missed = [action_id_of(world.domain, "s1", start + minute * MINUTE) for minute in (2, 3)]
+    assert await world.claim_ids(slots=10) == missed
+    assert await world.redis.hstrlen(world.key("schedules_history"), "s1") == 5 * 6
+    await store.delete(world.domain, "s1", by="ana")
+    assert not await world.redis.exists(world.key("schedules_history"))
+
+
+async def test_of_what_was_fired_a_bounded_number_is_known(world: World) -> None:
+    made = Schedule("s1", "embedding.x", "acme", ID_MARK, tier="enterprise", every_ms=MINUTE)
+    await ScheduleStore(world.engine).create(world.domain, made, by="ana")
+    end = NOW - NOW % MINUTE
+    done = await backfill(world.engine, world.domain, "s1", end - 1_100 * MINUTE, end, per_second=100_000)
+    assert done.accepted == 1_100
+    assert await fired.known(world.engine, world.domain, "s1") == {end - n * MINUTE for n in range(1, 1_001)}
+
+
+async def test_a_backfill_without_overlap_waits_for_what_is_alive(world: World) -> None:
+    """One after the other; none is left out, and cut off while it waits it goes on with the same one."""
+    store = ScheduleStore(world.engine)
+    made = Schedule(
+        "s1", "embedding.x", "acme", ID_MARK, tier="enterprise", every_ms=MINUTE, overlap=Overlap.SKIP
+    )
+    await store.create(world.domain, made, by="ana")
+    start = NOW - NOW % MINUTE - 3 * MINUTE
+    ran: list[str] = []
+    waited = 0
+
+    async def then_one_ends(_: float) -> None:
+        nonlocal waited
+        waited += 1
+        assert int(await world.redis.hlen(world.key("actions"))) == 1
+        if waited % 3 == 0:
+            [action] = (await world.claim()).actions
+            ran.append(action.action_id)
+            await world.finish(action)
+
+    for _ in range(2):
+        done = await backfill(
+            world.engine, world.domain, "s1", start, start + 3 * MINUTE, sleep=then_one_ends
+        )
+    assert done == (3, 3, 0)
+    ran += await world.claim_ids()
+    assert ran == [action_id_of(world.domain, "s1", start + n * MINUTE) for n in range(3)]
+    assert waited == 6
 
 
 @pytest.mark.parametrize(

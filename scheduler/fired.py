@@ -1,0 +1,24 @@
+"""Which due times of a schedule were fired: the newest 1,000 of each, six bytes a due time.
+
+The id of a due time's action is the same whoever fires it, but an id is known only while its action is alive
+and for the duplicate window after. What is kept here outlasts that, for backfills.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .engine import Engine
+
+_SIZE = 6
+
+
+def packed(due: Iterable[int]) -> bytes:
+    """As ``scripts/fire.lua`` keeps them."""
+    return b"".join(each.to_bytes(_SIZE, "big") for each in due)
+
+
+async def known(engine: Engine, domain: str, schedule_id: str) -> set[int]:
+    """The due times (epoch ms) that are known to have been fired, live or by a backfill."""
+    raw = await engine.redis.hget(engine.keys.of("schedules_history", domain), schedule_id) or b""
+    return {int.from_bytes(raw[at : at + _SIZE], "big") for at in range(0, len(raw), _SIZE)}
