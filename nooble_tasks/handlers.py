@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -139,8 +140,13 @@ def handles(
     process, which is killed when time is up or the action is cancelled.
     """
     check_action_type(action_type)
-    if timeout is not None and timeout <= 0:
-        raise ConfigurationError(f"the timeout of {action_type} must be positive, not {timeout}")
+    is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if timeout is not None and not (is_number and 0 < timeout < math.inf):
+        raise ConfigurationError(
+            f"the timeout of {action_type} must be seconds, more than zero and finite, not {timeout!r}"
+        )
+    if retry is not None and not isinstance(retry, RetryPolicy):
+        raise ConfigurationError(f"retry of {action_type} must be a RetryPolicy(...), not {retry!r}")
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
         raise ConfigurationError(f"the concurrency of {action_type} must be at least 1, not {concurrency!r}")
 

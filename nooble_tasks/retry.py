@@ -51,12 +51,19 @@ class RetryPolicy:
                 f"max_attempts must be at least 1 and at most {MOST_ATTEMPTS:,}, not {self.max_attempts:,}; "
                 "to wait for something, raise Snooze, which spends no attempt"
             )
-        if not (0 <= self.first_delay_s <= self.max_delay_s < math.inf and 1 <= self.factor < math.inf):
+        for name in ("first_delay_s", "factor", "max_delay_s", "max_retry_after_s"):
+            _check_number(name, getattr(self, name))
+        if self.first_delay_s > self.max_delay_s or self.factor < 1:
             raise ConfigurationError(
-                "a retry policy needs finite numbers with 0 <= first_delay_s <= max_delay_s and factor >= 1"
+                "a retry policy needs first_delay_s <= max_delay_s and factor >= 1, not "
+                f"first_delay_s={self.first_delay_s:g}, max_delay_s={self.max_delay_s:g}, "
+                f"factor={self.factor:g}"
             )
-        if not 0 <= self.max_retry_after_s <= LONGEST_S:
-            raise ConfigurationError(f"max_retry_after_s must be 0 to {LONGEST_S:g}")
+        if self.max_retry_after_s > LONGEST_S:
+            raise ConfigurationError(
+                f"max_retry_after_s must be 0 to {LONGEST_S:g}, not {self.max_retry_after_s:g}"
+            )
+        _check_kinds(self.retry_on)
         self._refuse_endless()
         for kind, policy in self.on.items():
             _check_rule(kind, policy)
@@ -109,6 +116,24 @@ class RetryPolicy:
             return min(self.first_delay_s * self.factor ** (attempt - 1), self.max_delay_s)
         except OverflowError:  # more than any float
             return self.max_delay_s if self.first_delay_s else 0.0
+
+
+def _check_number(name: str, value: object) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (is_number and 0 <= value < math.inf):  # type: ignore[operator]
+        raise ConfigurationError(
+            f"{name} of a retry policy must be a finite number, zero or more, not {value!r}"
+        )
+
+
+def _check_kinds(kinds: object) -> None:
+    if not isinstance(kinds, tuple):
+        raise ConfigurationError(
+            f"retry_on is a tuple of exception types such as (ValueError,), not {kinds!r}"
+        )
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise ConfigurationError(f"retry_on has {kind!r}, which is no exception type")
 
 
 def _check_rule(kind: object, policy: object) -> None:

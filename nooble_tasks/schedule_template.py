@@ -8,7 +8,7 @@ from typing import Any
 
 from ._engine import DUE_MARK, ID_MARK, Misfire, Overlap, Schedule, checked_schedule
 from .actions import DomainAction
-from .errors import InvalidAction
+from .errors import InvalidAction, InvalidTime
 from .ids import check_tier
 from .payload import PayloadLimits
 from .times import delay_seconds
@@ -58,6 +58,8 @@ def timing(
     overlap: str,
 ) -> Schedule:
     """When a schedule is due, checked; its id, action and tenant are still to be filled in."""
+    if every is not None and not delay_seconds(every, "every"):
+        raise InvalidTime("every must be more than zero seconds: it is the time between two due times")
     return checked_schedule(
         Schedule(
             "",

@@ -53,4 +53,9 @@ def due_ms(delay: float | timedelta | None, run_at: datetime | None, now_ms: Cal
     if delay is not None:
         seconds = delay_seconds(delay)
         return now_ms() + int(seconds * 1000) if seconds else 0
-    return int(aware(run_at, "run_at").timestamp() * 1000) if run_at is not None else 0
+    if run_at is None:
+        return 0
+    at_ms = int(aware(run_at, "run_at").timestamp() * 1000)
+    if at_ms - now_ms() > MAX_DELAY_S * 1000:
+        raise InvalidTime(f"run_at must be less than 100 years away, not {run_at.isoformat()}")
+    return at_ms

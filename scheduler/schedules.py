@@ -170,7 +170,8 @@ def checked(schedule: Schedule) -> Schedule:
     """The schedule in its plain form; raises :class:`ScheduleError` for one that cannot be."""
     if bool(schedule.expression) == bool(schedule.every_ms):
         what = f"schedule {schedule.schedule_id}".strip()
-        raise ScheduleError(f"{what}: give a cron expression or an interval, one of the two")
+        given = "both were given" if schedule.expression else "neither was given"
+        raise ScheduleError(f"{what}: give a cron expression or an interval (every), one of the two; {given}")
     if schedule.expression:
         expression = cron_times.check_expression(schedule.expression)
     else:

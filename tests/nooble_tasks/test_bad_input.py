@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -107,6 +107,7 @@ async def test_a_payload_that_cannot_travel(
     [
         {"run_at": datetime(2030, 1, 1)},  # noqa: DTZ001
         {"deadline": datetime(2030, 1, 1)},  # noqa: DTZ001
+        {"run_at": datetime(9999, 12, 31, tzinfo=UTC)},
         {"delay": -1},
         {"delay": timedelta(seconds=-1)},
         {"delay": float("nan")},

@@ -16,6 +16,7 @@ from nooble_tasks import (
     DomainAction,
     InvalidAction,
     InvalidId,
+    InvalidTime,
     ScheduleConflictError,
     ScheduleError,
     UnknownScheduleError,
@@ -173,6 +174,9 @@ async def test_twice_is_a_conflict(client: BaseRedisClient) -> None:
     ("arguments", "error"),
     [
         ({"expression": "0 6 * *", "tenant_id": "acme"}, ScheduleError),
+        ({"tenant_id": "acme"}, ScheduleError),
+        ({"expression": "0 6 * * *", "every": 60, "tenant_id": "acme"}, ScheduleError),
+        ({"every": 0, "tenant_id": "acme"}, InvalidTime),
         ({"expression": "0 6 * * *"}, ConfigurationError),
         ({"expression": "0 6 * * *", "tenants": "acme"}, ConfigurationError),
         ({"expression": "0 6 * * *", "tenants": ["acme", "acme"]}, ConfigurationError),

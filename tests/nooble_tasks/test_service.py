@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -199,3 +200,20 @@ def test_a_settings_class_with_a_domain_of_its_own_keeps_it() -> None:
         settings_class = OwnSettings
 
     assert Own.make_settings().domain_name == "own"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"timeout": 0}, "more than zero and finite, not 0"),
+        ({"timeout": math.nan}, "not nan"),
+        ({"timeout": math.inf}, "not inf"),
+        ({"timeout": "5"}, "not '5'"),
+        ({"retry": 3}, "a RetryPolicy"),
+        ({"concurrency": 0}, "at least 1"),
+    ],
+    ids=str,
+)
+def test_options_that_make_no_sense_are_refused_where_they_stand(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"probe.x .*{said}"):
+        handles("probe.x", **options)
