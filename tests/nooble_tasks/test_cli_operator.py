@@ -22,6 +22,19 @@ async def sent(redis: Redis, client: BaseRedisClient) -> BaseRedisClient:
     return client
 
 
+async def test_a_tenants_time_zone(sent: BaseRedisClient, nooble: Nooble) -> None:
+    done = await nooble("tenant", "set", "acme", "--time-zone", "Europe/Madird")
+    assert (done.code, "unknown time zone 'Europe/Madird', did you mean 'Europe/Madrid'?" in done.err) == (
+        1,
+        True,
+    )
+    done = await nooble("tenant", "set", "acme", "--time-zone", "Europe/Madrid", "--by", "ana")
+    assert (done.code, done.text) == (0, "set the rules of acme in probe")
+    assert "probe: time zone Europe/Madrid (set by ana, 20" in (await nooble("tenant", "show", "acme")).text
+    assert (await nooble("tenant", "clear", "acme", "time-zone")).text == "cleared time-zone of acme in probe"
+    assert "time zone" not in (await nooble("tenant", "show", "acme")).text
+
+
 async def test_a_tenants_rules(sent: BaseRedisClient, nooble: Nooble) -> None:
     done = await nooble("tenant", "set", "acme", "--limit", "3/minute", "--weight", "2", "--by", "ana")
     assert (done.code, done.text) == (0, "set the rules of acme in probe")
