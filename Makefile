@@ -55,7 +55,7 @@ fix: $(READY) ## let ruff mend what it can
 bench: $(READY) ## measure speed and memory (ARGS=... for the benchmarks, --help says which)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-faults: $(READY) ## break servers, workers and links in full doses (minutes to an hour; small doses are in make test)
+faults: $(READY) ## break servers, workers and links in full doses (hours; small doses are in make test)
 	NOOBLE_TEST_FAULTS=full $(BIN)/python -m pytest -q tests/faults $(ARGS)
 
 constraints: ## pin the newest versions that fit together; PY must be the oldest supported Python

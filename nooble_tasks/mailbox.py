@@ -18,7 +18,7 @@ from .blocking import BlockingPops
 
 _log = logging.getLogger(__name__)
 
-BLOCK_S = 10.0
+BLOCK_S = 6.0  # a connection that went dead without a word is given up some seconds later: within 10 in all
 
 
 class Mailbox(maintenance.Loop):

@@ -5,8 +5,14 @@ A killed process says nothing any more; whoever killed it says so for it (``gone
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
+
+from redis.exceptions import RedisError
 
 RUNNING = "faults:running"
 NOW = "faults:running_now"
@@ -54,3 +60,26 @@ async def processes(redis: Any) -> set[int]:
 async def most(redis: Any) -> dict[str, int]:
     """The most that ever ran at once, by tenant and tier."""
     return {tenant.decode(): int(many) for tenant, many in (await redis.hgetall(MOST)).items()}
+
+
+@asynccontextmanager
+async def sampled(redis: Any, streams: list[str]) -> AsyncIterator[dict[str, int]]:
+    """The most entries of each stream that were with workers at once, as the server itself counts them: exact
+    whatever workers' clocks say, though only every few milliseconds."""
+    found = dict.fromkeys(streams, 0)
+    sampling = asyncio.create_task(_sample(redis, found))
+    try:
+        yield found
+    finally:
+        sampling.cancel()
+        await asyncio.wait((sampling,))
+
+
+async def _sample(redis: Any, found: dict[str, int]) -> None:
+    while True:
+        for stream in found:
+            with contextlib.suppress(RedisError, OSError):  # no stream, no server
+                for consumer in (await redis.xpending(stream, "workers"))["consumers"]:
+                    if consumer["name"] == b"running":
+                        found[stream] = max(found[stream], consumer["pending"])
+        await asyncio.sleep(0.02)

@@ -18,6 +18,8 @@ UNHEARD, UNHEARD_PERCENT = dose(100, 100_000), dose(10, 1)
 EPISODES = dose(3, 100)
 NOTICED_S = 10.0
 """Promised: so long after connections went dead without a word, work goes on over others."""
+DONE_S = 5.0
+"""And then it is done."""
 
 CONCURRENCY = 10
 
@@ -79,7 +81,7 @@ async def test_some_connections_go_dead_without_a_word(
         for number in range(EPISODES):
             proxy.half_open(0.1, chance)
             await ledger.send(20, takes_s=0.002)
-            async with asyncio.timeout(NOTICED_S):
+            async with asyncio.timeout(NOTICED_S + DONE_S):
                 await ledger.until_ended()
                 ledger.accepted.append(await answered(sender, number))
         await ledger.check(extra_runs=EPISODES * CONCURRENCY)

@@ -19,9 +19,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import running
 from tests.faults.crew import PATIENCE_S, Crew
 from tests.faults.doses import dose
 from tests.faults.ledger import Ledger
+from tests.faults.workshop import DOMAIN, FEW
 
 ROOT = Path(__file__).parents[2]
 KILLS, ACTIONS = dose(6, 150), dose(600, 20_000)
@@ -97,6 +99,21 @@ async def test_two_versions_share_the_work_and_die(
         crew.hire(concurrency=CONCURRENCY)
         earlier_crew.hire()
     batch = ACTIONS // KILLS
+    streams = [f"{DOMAIN}:tenant-{number}:few" for number in range(10)]
+    async with running.sampled(ledger.redis, streams) as at_once:
+        await kill_both(ledger, crew, earlier_crew, chance, batch)
+    assert max(at_once.values()) <= FEW
+    for member in list(crew.members):  # and the earlier ones must be able to end it alone
+        crew.kill(member)
+    await ledger.send(20)
+    await ledger.check(extra_runs=(KILLS + 2) * CONCURRENCY)
+    assert all(member.poll() is None for member in earlier_crew.members)
+
+
+async def kill_both(
+    ledger: Ledger, crew: Crew, earlier_crew: EarlierCrew, chance: random.Random, batch: int
+) -> None:
+    """Now one of these, now one of those."""
     for _ in range(KILLS):
         await ledger.send(batch - 2 * (batch // 10), takes_s=0.005)
         await ledger.send(batch // 10, tier="narrow", takes_s=0.005)
@@ -108,8 +125,3 @@ async def test_two_versions_share_the_work_and_die(
         else:
             earlier_crew.kill(chance.choice(earlier_crew.members))
             earlier_crew.hire()
-    for member in list(crew.members):  # and the earlier ones must be able to end it alone
-        crew.kill(member)
-    await ledger.send(20)
-    await ledger.check(extra_runs=(KILLS + 2) * CONCURRENCY)
-    assert all(member.poll() is None for member in earlier_crew.members)

@@ -15,11 +15,13 @@ import psutil
 from redis.exceptions import RedisError
 
 from nooble_tasks.embedded import EmbeddedServer
+from tests.faults import running
 from tests.faults.crew import TASKS, Crew, pid_of
 from tests.faults.doses import dose
 from tests.faults.ledger import Ledger
 from tests.faults.memory import until_expired, used_memory
 from tests.faults.proxy import PASS, Call, Proxy, Treatment
+from tests.faults.workshop import DOMAIN, FEW
 
 LASTS_S = dose(6, 3_600)
 WARM_UP = 0.3
@@ -136,7 +138,10 @@ async def test_everything_at_random(redis_server: EmbeddedServer, chance: random
         async with Proxy(server.url) as proxy:
             with Crew(proxy.url) as crew:
                 async with Ledger.opened(server.url) as ledger:
-                    await under_fire(Soak(server, proxy, ledger, crew, chance))
+                    streams = [f"{DOMAIN}:tenant-{number}:few" for number in range(2)]
+                    async with running.sampled(ledger.redis, streams) as at_once:
+                        await under_fire(Soak(server, proxy, ledger, crew, chance))
+    assert 0 < max(at_once.values()) <= FEW
 
 
 async def under_fire(soak: Soak) -> None:
