@@ -39,7 +39,8 @@ class TierCounts(NamedTuple):
 
 
 class DomainCounts(NamedTuple):
-    """How a domain stands. ``scheduled``: delayed and retrying actions; ``sleepers``: idle workers.
+    """How a domain stands. ``scheduled``: delayed and retrying actions; ``workers`` whose lease holds, and
+    ``sleepers``, those of them that are idle.
     ``set_aside``: actions of paused types; they are in no tier's counts. ``stops``: what is in the way of
     more than one tenant.
     """
@@ -69,8 +70,8 @@ async def domain_counts(engine: Engine, domain: str) -> DomainCounts:
     pipeline.get(keys.of("policy", domain))
     pipeline.hgetall(keys.of("counters", domain))
     pipeline.zcard(keys.of("scheduled", domain))
-    pipeline.zrange(keys.of("workers", domain), 0, -1)
-    pipeline.zcard(keys.of("sleepers", domain))
+    pipeline.zrangebyscore(keys.of("workers", domain), engine.clock.now_ms(), "+inf")
+    pipeline.zrange(keys.of("sleepers", domain), 0, -1)
     pipeline.hkeys(keys.of("pauses", domain))
     policy, counters, scheduled, workers, sleepers, paused = await pipeline.execute()
     tiers = [tier["name"] for tier in json.loads(policy)["tiers"]] if policy else engine.policy.names()
@@ -89,7 +90,8 @@ async def domain_counts(engine: Engine, domain: str) -> DomainCounts:
                 of_tier[2 + held] += 1
     rows = [_tier_counts(tier, sums[tier], counters, running.get(tier, 0)) for tier in tiers]
     set_aside = await _set_aside(engine, domain, paused)
-    return DomainCounts(domain, rows, scheduled, len(workers), sleepers, set_aside, stops)
+    idle = len({*sleepers} & {*workers})
+    return DomainCounts(domain, rows, scheduled, len(workers), idle, set_aside, stops)
 
 
 async def _set_aside(engine: Engine, domain: str, paused: list[bytes]) -> int:
@@ -116,8 +118,9 @@ async def _with_holds(engine: Engine, held_key: str, found: dict[bytes, bytes]) 
     if not found:
         return []
     scores = await engine.redis.zmscore(held_key, list(found))
-    page = []
-    for (stream, count), held_until in zip(found.items(), scores, strict=True):
+    page, now_ms = [], engine.clock.now_ms()
+    for (stream, count), score in zip(found.items(), scores, strict=True):
+        held_until = score if score is not None and score > now_ms else None  # else the next claim ends it
         tenant_id, tier = stream.decode().split(":")
         page.append(Waiting(tenant_id, tier, int(count), held_until))
     return page

@@ -93,7 +93,8 @@ async def state_of(engine: Engine, domain: str, action_id: str) -> State:
     if any(owned):
         return State.RUNNING
     pressed = pressed_until is not None and pressed_until > now_ms
-    if held is not None or pressed or (rules is not None and read_override(rules).paused):
+    holds = held is not None and held > now_ms  # else the next claim ends it
+    if holds or pressed or (rules is not None and read_override(rules).paused):
         return State.HELD
     return State.HELD if (await stops.look(engine, domain)).of(tier) else State.READY
 

@@ -59,13 +59,17 @@ class TenantRow(NamedTuple):
 
 
 class Tenants(NamedTuple):
-    """The first of a domain's tenants with work. ``looked_at`` of ``total`` lines were compared."""
+    """The first of a domain's tenants with work. ``looked_at`` of ``total`` lines were compared.
+
+    ``workers`` serve the domain: with none of them nothing starts, held or not.
+    """
 
     domain: str
     at_ms: int
     rows: list[TenantRow]
     total: int
     looked_at: int
+    workers: int = 0
 
     @property
     def truncated(self) -> bool:
@@ -106,7 +110,8 @@ async def tenants(
     waits = await _which_wait(engine, domain, idle)
     first.offer([line for line in idle if (line.tenant_id, line.tier) not in waits], {})
     total, looked_at = total + len(idle) - len(waits), looked_at + len(idle) - len(waits)
-    return Tenants(domain, now_ms, await _rows(engine, domain, first, seen), total, looked_at)
+    workers = await engine.redis.zcount(engine.keys.of("workers", domain), now_ms, "+inf")
+    return Tenants(domain, now_ms, await _rows(engine, domain, first, seen), total, looked_at, workers)
 
 
 class _Seen(NamedTuple):

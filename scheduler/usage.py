@@ -126,6 +126,8 @@ async def check_tier(engine: Engine, domain: str, tier: str) -> None:
 
 def _read(reply: list[Any], domain: str, tenant_id: str, tier: str, now_ms: int) -> TenantLimits:
     _, own, concurrency, running, slots_taken, waiting, held_until, held_why, *rows = reply
+    if held_until not in (b"", b"inf") and float(held_until) <= now_ms:
+        held_until = held_why = b""  # the next claim ends it
     limits = [LimitStatus(*(_plain(part) for part in row)) for row in rows]
     until = None if held_until in (b"", b"inf") else int(float(held_until))
     return TenantLimits(

@@ -130,6 +130,8 @@ def _read(raw: dict[str, Any], now_ms: int) -> Facts:
     head = raw.get("head", "").split(" ")
     known = len(head) == 7
     held_until = raw.get("held_until")
+    if held_until not in (None, "inf") and float(held_until) <= now_ms:
+        held_until = None  # the next claim ends it
     return Facts(
         now_ms,
         tenant_id=tenant_id,

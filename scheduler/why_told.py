@@ -121,7 +121,9 @@ def _close(known: Why, text: str, facts: Facts, told_ms: int = 0) -> str:
     earliest = known.earliest_start_ms
     if earliest is not None and earliest not in (known.due_ms, told_ms):
         said = facts.held_why if known.state is State.HELD else ""
-        by_limit = earliest == facts.allowed_at_ms and facts.allowed_by not in ("", said)
+        main = known.causes[0].cause if known.causes else None
+        told = main in (Cause.TIER_LIMIT, Cause.DOMAIN_LIMIT)  # which limit
+        by_limit = earliest == facts.allowed_at_ms and facts.allowed_by not in ("", said) and not told
         by = f"limit {facts.allowed_by} lets it start" if by_limit else "it starts"
         word = "at the earliest at" if known.earliest_exact else "some time after"
         text += f"; {by} {word} {moment(earliest)}, in {span(earliest - known.at_ms)}"

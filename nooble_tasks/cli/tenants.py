@@ -82,6 +82,13 @@ def _show(found: Sequence[Tenants], sort: SortBy) -> None:
             for row in each.rows:
                 made.add_row(*_figures(row, each.at_ms), marked(_held(row, each.at_ms), "yellow"))
             out().print(made)
+        if _somebody_waits(each) and not each.workers:
+            out().print(f"\nno worker serves {each.domain}: start one (nooble worker)", style="yellow")
+
+
+def _somebody_waits(found: Tenants) -> bool:
+    """Whether anybody shown waits."""
+    return any(row.waiting or row.set_aside for row in found.rows)
 
 
 def _title(found: Tenants, sort: SortBy) -> str:

@@ -189,7 +189,8 @@ def _show(found: Sequence[WorkerStanding]) -> None:
     more = ["version", "host", "pid"] if wide() else []
     made = table(["domain", "worker", "state"], ["runs", "slots", "up", "lease", *more])
     for each in found:
-        state, lease_s = str(each.info.get("state", "?")), (each.lease_until_ms - now_ms) / 1000
+        lease_s = (each.lease_until_ms - now_ms) / 1000
+        state = str(each.info.get("state", "?")) if lease_s >= 0 else "lease ended"
         made.add_row(
             each.domain,
             each.worker_id,

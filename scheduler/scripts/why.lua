@@ -143,6 +143,14 @@ for at, tier in ipairs(policy.tiers) do
     if from < math.huge then
       facts.allowed_at, facts.allowed_exact, facts.allowed_by =
         nth_start_at(rules.limits, states_of(stream), periods, from, nth)
+      -- Those before it in its line use what its tier and domain may start together, and so do others.
+      for _, shared in ipairs({{tier.tier_limits or {}, '*:' .. tier_name}, {policy.limits, '*'}}) do
+        local free_at, exact, by = nth_start_at(shared[1], states_of(shared[2]), periods, from, nth)
+        if free_at > facts.allowed_at then
+          facts.allowed_at, facts.allowed_by = free_at, by
+          facts.allowed_exact = nth > 1 and 0 or exact
+        end
+      end
     end
   end
 end

@@ -102,8 +102,24 @@ async def test_what_is_held_is_said(stopped: BaseRedisClient, nooble: Nooble, co
     done = await nooble("status", "--once", "--json")
     assert [each["held"] for each in json.loads(done.out)["domains"][0]["tiers"]] == [0, 3]
     done = await nooble("why", "last", columns=columns)
-    assert "limit 2/minute of the whole tier is used up; it starts at the earliest at 20" in done.text
+    assert "limit 2/minute of the whole tier is used up; it starts some time after 20" in done.text
     assert "probe, held" in done.text
+
+
+async def test_that_nobody_works_is_said(redis: Redis, client: BaseRedisClient, nooble: Nooble) -> None:
+    """Nor is a worker shown as running whose lease has ended."""
+    await client.enqueue_action(action(tenant_id="acme"))
+    engine = client.bus.engine
+    await engine.publish_policy(DOMAIN)
+    engine.lease_ms = -5_000
+    await engine.extend(DOMAIN, "w1", register=True)
+    assert "no worker serves probe" in (await nooble("tenants")).text
+    assert "lease ended" in (await nooble("workers")).text
+    told = json.loads((await nooble("status", "--json")).out)["domains"][0]
+    assert (told["workers"], told["sleepers"]) == (0, 0)
+    engine.lease_ms = 60_000
+    await engine.extend(DOMAIN, "w2", register=True)
+    assert "no worker serves" not in (await nooble("tenants")).text
 
 
 async def test_orders_and_tiers(crowd: BaseRedisClient, nooble: Nooble) -> None:

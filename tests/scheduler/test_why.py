@@ -6,10 +6,14 @@ import pytest
 from redis.asyncio import Redis
 
 from scheduler import Finish, Outcome, State
+from scheduler.counts import domain_counts
+from scheduler.inspect import state_of
+from scheduler.tenants import tenants
+from scheduler.usage import tenant_limits
 from scheduler.why import Cause, Why, find, ids_like, why
 from tests.scheduler.why_cases import CASES, Case
 from tests.scheduler.why_worlds import POLICY, busy_worker, failed, nothing
-from tests.scheduler.world import DAY, NOW, World, new, some
+from tests.scheduler.world import DAY, MINUTE, NOW, World, new, some
 
 
 @pytest.fixture
@@ -147,3 +151,32 @@ async def test_where_it_is(world: World) -> None:
     assert await ids_like(world.engine, [world.domain], "acme-") == ["acme-0", "acme-1", "acme-2"]
     assert "acme-1" in await ids_like(world.engine, [world.domain], "acne-1")
     assert await ids_like(world.engine, [world.domain], "zzz") == []
+
+
+async def test_those_before_it_use_up_the_limit_of_the_whole_tier_too(world: World) -> None:
+    policy = 'default_tier = "t"\n[tiers.t]\npriority = 1\ntier_limits = ["2/minute"]\n'
+    limited = World(world.redis, policy)
+    await limited.engine.publish_policy(limited.domain)
+    await limited.worker("w1")
+    await limited.enqueue(*some(8, "acme", "t"))
+    await limited.claim(slots=5)
+    told = await looked(limited, "acme-7")
+    assert (told.ahead, told.earliest_start_ms, told.earliest_exact) == (5, NOW + 3 * (MINUTE + 1), False)
+    assert "; it starts some time after 2025-06-15 15:09:41Z, in 3 min" in told.sentence
+
+
+async def test_a_hold_whose_time_has_come_holds_nobody_where_no_worker_is_left(world: World) -> None:
+    await world.worker("w1")
+    await world.enqueue(*some(5, "acme", "free"))
+    await world.claim(slots=9)
+    assert (await looked(world, "acme-4")).state is State.HELD
+    world.clock.advance(2 * MINUTE)
+    told = await looked(world, "acme-4")
+    assert (told.state, told.causes[0].cause) == (State.READY, Cause.NO_WORKER)
+    assert await state_of(world.engine, world.domain, "acme-4") is State.READY
+    [row] = (found := await tenants(world.engine, world.domain)).rows
+    assert (row.held, row.held_why, found.workers) == (False, "", 0)
+    counts = await domain_counts(world.engine, world.domain)
+    assert (counts.workers, counts.sleepers) == (0, 0)
+    limits = await tenant_limits(world.engine, world.domain, "acme", "free")
+    assert (limits.held, limits.held_why) == (False, "")
