@@ -88,25 +88,8 @@ class BaseWorker:
         self._pools.on_freed(self._slots.fill)
         self._event = asyncio.Event()
         self._lines = {domain: self._line(domain, service) for domain, service in self._services.items()}
-        name = self.queue_manager.get_consumer_name(self.service_name, consumer_id_suffix or host_and_pid())
-        self._membership = Membership(
-            self.bus,
-            name,
-            list(self._lines),
-            owns_something=lambda: not self._turns.idle,
-            deliver=self._on_message,
-            on_lost=self._on_lost,
-            about=lambda: about_worker(self, self._services.values()),
-        )
-        self._turns = Turns(
-            self.bus.engine,
-            self._slots,
-            follow=self.bus.policies.follow,
-            worker_id=lambda: self.worker_id,
-            nudge=self._event.set,
-            on_lost=self._on_lost,
-            logger=self._logger,
-        )
+        self._membership = self._member(consumer_id_suffix or host_and_pid())
+        self._turns = self._taking_turns()
         self._maintenance = (
             maintenance.Maintenance(self.bus.engine, list(self._lines), policies=self.bus.policies)
             if maintain
@@ -132,6 +115,28 @@ class BaseWorker:
         )
         anteroom = Anteroom(service, self.concurrency)
         return Line(domain, executor, self._event.set, self._slots, anteroom)
+
+    def _member(self, suffix: str) -> Membership:
+        return Membership(
+            self.bus,
+            self.queue_manager.get_consumer_name(self.service_name, suffix),
+            list(self._lines),
+            owns_something=lambda: not self._turns.idle,
+            deliver=self._on_message,
+            on_lost=self._on_lost,
+            about=lambda: about_worker(self, self._services.values()),
+        )
+
+    def _taking_turns(self) -> Turns:
+        return Turns(
+            self.bus.engine,
+            self._slots,
+            follow=self.bus.policies.follow,
+            worker_id=lambda: self.worker_id,
+            nudge=self._event.set,
+            on_lost=self._on_lost,
+            logger=self._logger,
+        )
 
     # -- what a user calls ------------------------------------------------------------------------------
 
