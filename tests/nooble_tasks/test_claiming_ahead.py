@@ -136,8 +136,8 @@ async def test_a_freed_slot_starts_the_next_without_a_turn(
             return await turn(*arguments)
 
         monkeypatch.setattr(engine, "finish_and_claim", slowly)
-        for _ in range(4):
-            await soon(service.begun.get())
+        for number in range(4):
+            assert await soon(service.begun.get()) == number
             service.steps.release()
         await holds(worker, 0, 0)
         redis_answers.set()
