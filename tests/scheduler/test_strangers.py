@@ -36,6 +36,19 @@ async def test_a_malformed_entry_is_a_dead_letter(world: World, fields: dict[str
     assert picture["stream acme:enterprise"] == {"entries": ["x1", "x2"], "running": {"x1": 1, "x2": 1}}
 
 
+@pytest.mark.parametrize("place", range(6))
+async def test_a_header_that_is_no_text_spoils_nobody_elses_claim(world: World, place: int) -> None:
+    """It looks like one of ours, but no worker could read the reply that it is in."""
+    words = [b"stranger", b"0", b"a.b", b"1", b"-", b"-"]
+    words[place] = b"\xff\xfe"
+    await world.redis.xadd(world.stream(), {b"head": b" ".join([b"v1", *words]), b"data": b"{}"})
+    await world.redis.xgroup_create(world.stream(), "workers", "0")
+    await world.enqueue(new("x1"), new("x2"))
+    taken = await world.claim_ids(slots=5) + await world.claim_ids(slots=5)
+    assert taken == ["x1", "x2"]
+    assert len((await world.snapshot())["dead:acme"]) == 1
+
+
 async def test_a_claim_that_met_a_stranger_says_that_there_is_more(world: World) -> None:
     """No slot may wait beside a startable action because a stranger's entry filled the plan."""
     await world.redis.xadd(world.stream(), {"foo": "bar"})
