@@ -2,7 +2,8 @@
 
 Scenarios: ``speed`` (no-op), ``sleep`` and ``large`` (enqueue and drain), ``calls`` and ``idle``,
 ``noisy``, ``crash`` (all of them beside rivals), ``scaling`` (cost of a claim by how many tenants wait),
-``verbs`` (commands, time and bytes on the server), ``memory`` (what 100,000 tenants leave), or ``all``.
+``verbs`` (commands, time and bytes on the server), ``parts`` (where the time of a send goes), ``memory``
+(what 100,000 tenants leave), or ``all``.
 ``report`` makes docs/benchmarks.md and the README's table from what ``--json`` printed.
 
 Everything runs in processes of its own; rounds are interleaved; a median is shown with least and most.
@@ -21,7 +22,7 @@ from typing import Any
 
 from rich.console import Console
 
-from . import calls, crash, memory, noisy_rivals, report, rounds, scaling, speed, tables, verbs
+from . import calls, crash, memory, noisy_rivals, parts, report, rounds, scaling, speed, tables, verbs
 from .peers import ALL, PYTHON, Peer, missing
 from .plan import Plan, Rows, Scenario, Step, run_module
 from .processes import RoleFailedError
@@ -52,6 +53,7 @@ SCENARIOS = {
         crash.CRASH,
         _alone("scaling", "growth with tenants", scaling.LEGEND),
         _alone("verbs", "the server's side of each verb", verbs.LEGEND),
+        _alone("parts", "where the time of a send goes", parts.LEGEND),
         _alone("memory", "what 100,000 tenants leave behind", memory.LEGEND),
     )
 }

@@ -16,7 +16,8 @@ from .server import commands, flush, fresh_server
 SETTLE_S = 12.0  # workers have joined, readers of callers have ended, everybody sleeps
 
 CALL_LEGEND = (
-    "call_: a caller sends an action and waits for its result; ping: a bare round trip; one at a time"
+    "call_: a caller sends an action and waits for its result; ping: a bare round trip; one at a time; "
+    "_us: CPU per call, of the worker with warming up"
 )
 IDLE_LEGEND = "commands that the server ran per second, those inside scripts included, and CPU of the worker"
 
@@ -37,8 +38,11 @@ def working(peer: Peer, url: str, **order: object) -> Iterator[Role]:
 def call_step(plan: Plan, peer: Peer, subject: str) -> Rows:
     """Calls to one worker: 300, or what three seconds allow."""
     flush(plan.url)
-    with working(peer, plan.url):
-        return {subject: peer.run("call", url=plan.url, count=300, tenants=1, within_s=3, limit_s=40)}
+    with working(peer, plan.url) as worker:
+        cpu = worker.cpu_s()
+        row = peer.run("call", url=plan.url, count=300, tenants=1, within_s=3, limit_s=40)
+        row["worker_us"] = (worker.cpu_s() - cpu) / row["calls"] * 1e6
+        return {subject: row}
 
 
 def idle_row(peer: Peer, plan: Plan, starting: threading.Lock) -> Row:

@@ -182,13 +182,16 @@ async def call(order: Order) -> dict[str, float]:
         for _ in range(20):
             await once()
         pings = await _times(ping, order.count, order.within_s)
+        cpu = cpu_s()
         calls = await _times(once, order.count, order.within_s)
+        cpu = cpu_s() - cpu
         await client.close()
         return {
             "ping_p50_ms": pings[len(pings) // 2],
             "call_p50_ms": calls[len(calls) // 2],
             "call_p99_ms": calls[int(len(calls) * 0.99)],
             "calls": len(calls),
+            "caller_us": cpu / len(calls) * 1e6,
         }
 
 
