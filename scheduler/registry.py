@@ -80,15 +80,9 @@ class Registry:
         where = await self.domains(domains)
         for domain in where:
             await moving.refuse_other(self._engine, domain, tenant_id, tier)
-        before = await self._engine.redis.hget(self._tenants_key, tenant_id)
+        movers = await moving.begin(self._engine, where, tenant_id, tier, by=by, why=why, most=most)
         if not domains:
             await self._engine.redis.hset(self._tenants_key, tenant_id, tier)
-        try:
-            movers = await moving.begin(self._engine, where, tenant_id, tier, by=by, why=why, most=most)
-        except RegistryError:  # somebody else was faster, with another tier
-            if not domains and before is not None:
-                await self._engine.redis.hset(self._tenants_key, tenant_id, before)
-            raise
         return sum([await mover.run() for mover in movers])
 
     async def unregister(
