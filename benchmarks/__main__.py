@@ -68,8 +68,10 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; or all")
-    made.add_argument("--count", type=int, default=20_000, help="actions per round of ours and the floor")
-    made.add_argument("--rival-count", type=int, default=3_000, help="tasks per round of a rival")
+    made.add_argument(
+        "--count", type=int, default=20_000, help="actions per round of ours, of the floor and of Node's"
+    )
+    made.add_argument("--rival-count", type=int, default=3_000, help="tasks per round of a Python rival")
     made.add_argument("--rounds", type=int, default=3)
     made.add_argument("--minutes", type=float, default=30.0, help="begin no step after so many minutes")
     made.add_argument(

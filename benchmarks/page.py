@@ -98,7 +98,15 @@ def _machines(runs: Runs) -> str:
         for run in runs
     ]
     return _markdown(
-        ["scenarios", "command", "machine", "server", "Python", "actions per drain, ours / rivals", "rounds"],
+        [
+            "scenarios",
+            "command",
+            "machine",
+            "server",
+            "Python",
+            "actions per drain: ours and Node's / Python rivals'",
+            "rounds",
+        ],
         rows,
     )
 

@@ -91,8 +91,8 @@ def environment(name: str) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         (home / "package.json").write_text('{"private": true}\n', encoding="utf-8")
         packages = [line.replace("==", "@") for line in pins.splitlines()]
-        # without its native helper, which would be compiled here and is optional
-        _quietly("npm", "install", "--prefix", home, "--no-save", "--no-audit", "--omit=optional", *packages)
+        quiet = ("--no-save", "--no-audit", "--no-fund", "--ignore-scripts")  # its native helper comes built
+        _quietly("npm", "install", "--prefix", home, *quiet, *packages)
     else:
         _quietly(sys.executable, "-m", "venv", home)
         _quietly(home / "bin" / "python", "-m", "pip", "install", "-q", "-r", requirements)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .peers import OURS, Peer
+from .peers import NODE, OURS, Peer
 from .plan import Plan, Rows, Scenario, Step, measured, run_module
 from .processes import Row
 from .server import flush
@@ -40,11 +40,11 @@ def ours_step(plan: Plan, kind: str, tenants: int) -> Rows:
 
 
 def rival_step(plan: Plan, kind: str, name: str) -> Rows:
-    """A rival enqueues and drains."""
+    """A rival enqueues and drains; those as fast as ours as many as ours."""
     flush(plan.url)
-    peer = Peer(name)
+    peer, count = Peer(name), plan.count if name in NODE else plan.rival_count
     order: dict[str, Any] = {"url": plan.url, "kind": kind, "within_s": 60}
-    row = measured(plan.url, plan.rival_count, lambda: peer.run("drain", count=plan.rival_count, **order))
+    row = measured(plan.url, count, lambda: peer.run("drain", count=count, **order))
     if kind == "noop":
         flush(plan.url)
         row |= peer.run("one_by_one", count=plan.rival_count // 3, **order)
