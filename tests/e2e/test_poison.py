@@ -24,7 +24,7 @@ async def test_what_kills_its_workers_is_buried_and_the_others_come_through(shop
     waiting = asyncio.create_task(poison.result(60))
     deaths = 0
     while not waiting.done():
-        worker = await shop.worker("--concurrency", "10", **SETTINGS)
+        worker = await shop.worker("--concurrency", "10", may_die=True, **SETTINGS)
 
         async def over() -> bool:
             return waiting.done() or worker.process.poll() is not None  # noqa: B023

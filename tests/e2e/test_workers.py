@@ -35,17 +35,18 @@ class Shop:
         self._stack = contextlib.ExitStack()
         self._started = 0
 
-    async def worker(self, *arguments: str, **settings: str) -> Running:
-        """A worker process that has registered."""
-        before = (await inspection.domain_counts(self.engine, "shop")).workers
+    async def worker(self, *arguments: str, may_die: bool = False, **settings: str) -> Running:
+        """A worker process that has registered; ``may_die``: and may be dead before anybody sees that."""
         self._started += 1
         log = self._folder / f"worker-{self._started}.log"
         environment = {**SETTINGS, "NOOBLE_REDIS_URL": self._url, **settings}
         worker = self._stack.enter_context(running(log, "worker", TARGET, *arguments, settings=environment))
 
         async def registered() -> bool:
-            assert worker.process.poll() is None, worker.output
-            return (await inspection.domain_counts(self.engine, "shop")).workers > before
+            dead = worker.process.poll() is not None
+            assert may_die or not dead, worker.output
+            known = await self.engine.redis.zrange(self.engine.keys.of("workers", "shop"), 0, -1)
+            return dead or any(b"-%d." % worker.process.pid in name for name in known)
 
         await until(registered, "the worker registers")
         return worker

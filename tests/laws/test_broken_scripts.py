@@ -16,7 +16,7 @@ from tests.scheduler import test_laws as laws
     ("sound", "unsound"),
     [
         ("tier.credit = tier.credit + tier.share\n", "tier.credit = tier.credit + tier.share / 2\n"),
-        ("tier.credit = math.max(tier.credit - 1000000, 0)", "tier.credit = 0"),
+        ("tier.credit = math.max(tier.credit - given * 1000000, 0)", "tier.credit = 0"),
     ],
 )
 async def test_tier_law_shares_that_are_not_credited_or_forgotten(

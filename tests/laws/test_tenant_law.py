@@ -60,6 +60,6 @@ async def test_a_newcomer_starts_within_one_turn_of_those_waiting(prepare: Prepa
 
 
 async def test_tags_that_do_not_move_are_found_out(prepare: Prepare) -> None:
-    sound, unsound = "candidate.tag = candidate.tag + candidate.charge\n", "\n"
+    sound, unsound = "candidate.tag = candidate.tag + starts * candidate.charge\n", "\n"
     with mutated("claim", sound, unsound), pytest.raises(AssertionError):
         await test_weight_2_gets_twice_weight_1_in_starts(prepare, 1)

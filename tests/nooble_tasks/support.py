@@ -132,6 +132,7 @@ async def working(
     finally:
         await soon(worker.stop(grace_s), 30)
         await soon(running, 30)
+        await worker.redis_client.close()  # its reader stays a while for the next answer
 
 
 async def is_asleep(redis: Any, worker: BaseWorker) -> bool:

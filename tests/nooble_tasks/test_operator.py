@@ -54,7 +54,7 @@ async def test_a_tenants_own_rules(sent: BaseRedisClient) -> None:
     assert len(await claimed(sent)) == 5
     did = [operation.did for _, operation in await sent.operator.operations()]
     assert did == [
-        "clear override acme weight limits max_concurrency",
+        "clear override acme weight limits max_concurrency time_zone",
         "clear override acme limits",
         "override acme limits=3/minute max_concurrency=5",
     ]
