@@ -84,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--give-up", type=float, default=75.0, help="seconds to wait for recovery after a crash"
     )
+    made.add_argument("--note", default="", help="a remark on this run, for its page")
     made.add_argument("--json", action="store_true", help="print the figures as JSON, for `report`")
     return made
 
@@ -120,6 +121,7 @@ def main() -> None:
             "command": "python -m benchmarks " + shlex.join(sys.argv[1:]),
             "sizes": {"ours": chosen.count, "rivals": chosen.rival_count, "rounds": chosen.rounds},
             "peers": versions,
+            "note": chosen.note,
         }
     if chosen.json:
         print(json.dumps({"about": about, **result.to_json()}, indent=1))

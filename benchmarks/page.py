@@ -93,7 +93,8 @@ def _machines(runs: Runs) -> str:
             run["about"]["server"],
             run["about"]["python"],
             f"{run['about']['sizes']['ours']:,} / {run['about']['sizes']['rivals']:,}",
-            run["cut"] or "all",
+            str(run["about"]["sizes"]["rounds"]),
+            "; ".join(said for said in (run["cut"], run["about"].get("note")) if said) or "–",
         ]
         for run in runs
     ]
@@ -106,6 +107,7 @@ def _machines(runs: Runs) -> str:
             "Python",
             "actions per drain: ours and Node's / Python rivals'",
             "rounds",
+            "remarks",
         ],
         rows,
     )
