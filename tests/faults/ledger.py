@@ -6,6 +6,7 @@ It follows the event stream while faults happen, and looks at the server when ev
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ from tests.faults.workshop import DOMAIN, POLICY, RUNS
 PATIENCE_S = 120.0
 _AT_ONCE = 200
 _LOOK_EVERY_S = 0.05
+_FOLLOW_EVERY_S = 0.2
 SLACK_MS = 50
 """Events tell when the answer to a claim was read, and when an outcome was about to be sent, by the workers'
 clocks: so much may be between that and what the server did."""
@@ -54,6 +56,7 @@ class Ledger:
         self._open: set[str] = set()
         self._looked_at, self._looked_to = self.accepted, 0
         self._last_event = "0-0"
+        self._reading = asyncio.Lock()
 
     @classmethod
     @asynccontextmanager
@@ -108,16 +111,34 @@ class Ledger:
 
     async def follow(self) -> None:
         """Read what is new in the event stream. It is bounded: who does not follow misses something."""
-        while True:
-            events, last = await inspection.recent_events(
-                self.client.bus.engine, DOMAIN, self._last_event, count=500
-            )
-            for event in events:
-                if isinstance(event, inspection.OutcomeEvent):
-                    self._note(event)
-            if last == self._last_event:
-                return
-            self._last_event = last
+        async with self._reading:
+            while True:
+                events, last = await inspection.recent_events(
+                    self.client.bus.engine, DOMAIN, self._last_event, count=500
+                )
+                for event in events:
+                    if isinstance(event, inspection.OutcomeEvent):
+                        self._note(event)
+                if last == self._last_event:
+                    return
+                self._last_event = last
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """Follow all the time, however long what is done meanwhile takes."""
+
+        async def follow() -> None:
+            while True:
+                with contextlib.suppress(RedisError, OSError):  # the server may be what is being broken
+                    await self.follow()
+                await asyncio.sleep(_FOLLOW_EVERY_S)
+
+        task = asyncio.create_task(follow())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
 
     async def ended(self) -> int:
         """How many of the accepted actions have an outcome for good."""
@@ -165,9 +186,11 @@ class Ledger:
 
     async def _complaint(self, ended: int, wanted: int) -> str:
         missing = [action_id for action_id in self.accepted if action_id not in self._ended][:3]
+        runs = [self._runs[each] or int(await self.redis.hget(RUNS, each) or 0) for each in missing]
         states = [await inspection.state_of(self.client.bus.engine, DOMAIN, each) for each in missing]
         keys = sorted(key.decode() for key in await self.redis.keys("*") if b":resp:" not in key)[:60]
-        return f"{ended} of {wanted} ended; e.g. {list(zip(missing, states, strict=True))}; keys: {keys}"
+        found = list(zip(missing, states, runs, strict=True))
+        return f"{ended} of {wanted} ended; id, state and runs of some others: {found}; keys: {keys}"
 
     # -- what is promised ---------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
 import signal
@@ -12,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import psutil
-from redis.exceptions import RedisError
 
 from nooble_tasks.embedded import EmbeddedServer
 from tests.faults import running
@@ -139,7 +137,7 @@ async def test_everything_at_random(redis_server: EmbeddedServer, chance: random
             with Crew(proxy.url) as crew:
                 async with Ledger.opened(server.url) as ledger:
                     streams = [f"{DOMAIN}:tenant-{number}:few" for number in range(2)]
-                    async with running.sampled(ledger.redis, streams) as at_once:
+                    async with running.sampled(ledger.redis, streams) as at_once, ledger.following():
                         await under_fire(Soak(server, proxy, ledger, crew, chance))
     assert 0 < max(at_once.values()) <= FEW
 
@@ -152,8 +150,6 @@ async def under_fire(soak: Soak) -> None:
         await soak.ledger.send(5, tier="narrow")
         await soak.ledger.send(8, tier="few", tenants=2, takes_s=0.1)
         await soak.chance.choice(soak.faults())()
-        with contextlib.suppress(RedisError, OSError):
-            await soak.ledger.follow()
         if before is None and passed > LASTS_S * WARM_UP:
             before = await at_rest(soak)
     after = await at_rest(soak)
