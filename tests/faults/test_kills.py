@@ -15,6 +15,7 @@ from tests.faults.workshop import DOMAIN, FEW
 
 KILLS, ACTIONS, WORKERS = dose(12, 1_000), dose(2_500, 100_000), dose(4, 8)
 RESTARTS = dose(8, 200)
+NONE_IS_POISON = min(KILLS + 1, 1_000)
 CONCURRENCY = 20
 LEASE_S = 1.0
 """As the workshop's settings have it."""
@@ -33,7 +34,7 @@ async def test_kill_9_of_workers_loses_nothing(ledger: Ledger, crew: Crew, chanc
     """Extra runs at most what was in hand at the kills; nothing answered twice; limits hold all the time, and
     what a dead worker held starts again in time. (None is poison, however often it meets a kill.)"""
     for _ in range(WORKERS):
-        crew.hire(concurrency=CONCURRENCY, poison_deaths=KILLS)
+        crew.hire(concurrency=CONCURRENCY, poison_deaths=NONE_IS_POISON)
     await workers_registered(ledger, WORKERS)
     batch, in_hand = ACTIONS // KILLS, dict[str, int]()
     for _ in range(KILLS):
@@ -46,7 +47,7 @@ async def test_kill_9_of_workers_loses_nothing(ledger: Ledger, crew: Crew, chanc
         crew.kill(victim)
         killed_ms = ledger.client.bus.clock.now_ms()
         in_hand |= dict.fromkeys(await running.gone(ledger.redis, pid_of(victim)), killed_ms)
-        crew.hire(concurrency=CONCURRENCY, poison_deaths=KILLS)
+        crew.hire(concurrency=CONCURRENCY, poison_deaths=NONE_IS_POISON)
         # Let them get on: kills must meet workers that work, not only workers that start.
         await ledger.until_ended(max(0, len(ledger.accepted) - 3 * batch))
     await ledger.check(extra_runs=KILLS * CONCURRENCY)
