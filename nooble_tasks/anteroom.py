@@ -112,11 +112,9 @@ class Anteroom:
                 self.waiting -= 1
                 yield room.waiting.popleft()
 
-    def knows(self, action_id: str) -> bool:
-        """Whether an action waits here."""
-        return bool(self.waiting) and any(
-            claimed.action_id == action_id for room in self._rooms.values() for claimed in room.waiting
-        )
+    def held(self) -> list[Claimed]:
+        """What waits here."""
+        return [claimed for room in self._rooms.values() for claimed in room.waiting]
 
     def take(self, action_id: str) -> Claimed | None:
         """Take one action out."""
@@ -130,7 +128,7 @@ class Anteroom:
 
     def clear(self) -> list[Claimed]:
         """Take all of them out."""
-        left = [claimed for room in self._rooms.values() for claimed in room.waiting]
+        left = self.held()
         for room in self._rooms.values():
             room.waiting.clear()
         self.waiting = 0

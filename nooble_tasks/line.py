@@ -125,14 +125,19 @@ class Line:
         stop_at = self._stop_after(limit_s, claimed.action_id)
         task.add_done_callback(partial(self._over, claimed, limit_s, stop_at))
 
-    def knows(self, action_id: str) -> bool:
-        """Whether an action runs or waits here or is to be handed in or given back."""
-        if action_id in self._tasks or self._slots.knows(self, action_id):
-            return True
-        if self._anteroom is not None and self._anteroom.knows(action_id):
-            return True
-        ended = any(finish.action.action_id == action_id for finish in self.ended)
-        return ended or any(claimed.action_id == action_id for claimed in self.interrupted)
+    def knows(self, action_id: str, token: int) -> bool:
+        """Whether what this claim took runs or waits here or is to be handed in or given back.
+
+        An earlier claim of the same action does not count: its outcome may have been accepted, and the action
+        been taken again, in the very round trip whose answer was lost.
+        """
+        here = [finish.action for finish in self.ended] + self.interrupted
+        if action_id in self._claimed:
+            here.append(self._claimed[action_id][0])
+        here += self._slots.held(self)
+        if self._anteroom is not None:
+            here += self._anteroom.held()
+        return any(each.action_id == action_id and each.token == token for each in here)
 
     def take_ended(self) -> list[Finish]:
         """The outcomes to hand in, which are the caller's now."""

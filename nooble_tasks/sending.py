@@ -29,6 +29,7 @@ async def send(
         return await _send(bus, prepared, middleware)
     # In the same write as the enqueues, before them: who cancels the parent knows of whatever is in line.
     adopting = asyncio.create_task(_adopt(bus, parent, prepared), name="nooble-adopt")
+    await asyncio.sleep(0)  # so that it begins first
     try:
         return await _send(bus, prepared, middleware)
     finally:

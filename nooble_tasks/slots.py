@@ -71,9 +71,9 @@ class Slots:
             line, claimed = self._next.popleft()
             line.start_late(claimed)
 
-    def knows(self, line: Line, action_id: str) -> bool:
-        """Whether an action of a line waits here."""
-        return any(each.line is line and each.claimed.action_id == action_id for each in self._next)
+    def held(self, line: Line) -> list[Claimed]:
+        """What waits here of a line."""
+        return [each.claimed for each in self._next if each.line is line]
 
     def take(self, line: Line, action_id: str) -> Claimed | None:
         """Take one action out."""
@@ -85,7 +85,7 @@ class Slots:
 
     def clear(self, line: Line) -> list[Claimed]:
         """Take all of a line out."""
-        left = [each.claimed for each in self._next if each.line is line]
+        left = self.held(line)
         self._next = deque(each for each in self._next if each.line is not line)
         return left
 

@@ -142,11 +142,13 @@ class Turns:
             else:
                 accepted, claim = await self._engine.finish(line.domain, worker_id, finishes), None
             self._failures = 0
-        except _ERRORS as error:
+        except Exception as error:
             if worker_id == self._worker_id():
                 line.ended[:0] = finishes  # handing in twice is harmless: the second time is refused
                 line.unsure = line.unsure or slots > 0
             await self._back_off(error)
+            if not isinstance(error, _ERRORS):
+                raise
             return
         finally:
             self._asked_for -= slots
@@ -182,7 +184,7 @@ class Turns:
         try:
             records = await self._engine.redis.hgetall(self._engine.keys.of("owned", line.domain, worker_id))
             owned = [_to_release(action_id, record) for action_id, record in records.items()]
-            strangers = [each for each in owned if not line.knows(each.action_id)]
+            strangers = [each for each in owned if not line.knows(each.action_id, each.token)]
             if strangers:
                 await self._engine.release(line.domain, worker_id, strangers)
                 self._logger.warning("gave back %d actions of a claim without an answer", len(strangers))

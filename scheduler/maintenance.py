@@ -95,6 +95,9 @@ class Loop(ABC):
             except (RedisError, OSError, SchedulerError) as error:
                 _log.warning("%s: %s; again in %.1f s", self.name, error, self.after_error_s)
                 delay = self.after_error_s
+            except Exception:  # a role that many rely on does not end unheard
+                _log.exception("%s: a bug of nooble-tasks; again in %.1f s", self.name, self.after_error_s)
+                delay = self.after_error_s
             if delay <= 0:
                 await asyncio.sleep(0)
                 continue

@@ -148,7 +148,7 @@ class Mover:
 
     async def step(self) -> bool:
         """One step; True when the move has ended. :class:`ScriptError` when a foreign key is in the way."""
-        if self.record.arrived:
+        if self.record.arrived or (self._begun and not self._left):
             return await self._end()
         if not self._begun:
             await self._look()

@@ -112,7 +112,8 @@ async def test_interrupted_is_given_back(line: Probe) -> None:
     await line.interrupt()
     assert (line.interrupted, line.ended, line.running) == ([claimed()], [], 0)
     assert line.begun == {claimed().action_id}  # a start is a start
-    assert line.knows("a")
+    assert line.knows("a", claimed().token)
+    assert not line.knows("a", claimed().token + 1), "taken again since"
 
 
 async def test_a_swallowed_cancellation_is_repeated(line: Probe, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,10 +190,27 @@ async def test_what_came_with_a_lost_answer_is_given_back(table: Table) -> None:
     table.line.wake()
     *_, future = await table.asked()
     await table.answer(future, RedisConnectionError("gone"))
-    table.engine.owned = dict.fromkeys((b"known", b"ended", b"stranger"), b"7 acme:enterprise 1-1 1 0")
+    table.engine.owned = dict.fromkeys((b"known", b"ended", b"stranger"), record(claimed("any").token))
     assert table.turns.begin(quiet=True), "also when quiet"
     await table.turns.settle()
     assert table.engine.released == ["stranger"]
+
+
+async def test_what_was_handed_in_and_taken_again_in_one_lost_answer_is_given_back(table: Table) -> None:
+    """The outcome that is handed in once more is an earlier claim's: it does not stand for the new one."""
+    again = claimed("again")
+    table.line.ended.append(Finish(again, Outcome.RETRY))
+    *_, future = await table.asked()
+    await table.answer(future, RedisConnectionError("gone"))
+    table.engine.owned = {b"again": record(again.token + 1)}
+    assert table.turns.begin(quiet=True)
+    await table.turns.settle()
+    assert table.engine.released == ["again"]
+
+
+def record(token: int) -> bytes:
+    """What the server keeps of an owned action."""
+    return b"%d acme:enterprise 1-1 1 0" % token
 
 
 async def test_a_lost_lease_is_told(table: Table) -> None:

@@ -11,11 +11,12 @@ import pytest
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from scheduler import Claimed, Outcome, Registration, Registry, RegistryError, scripts
 from scheduler.maintenance import Maintenance
 from scheduler.moving import Continuing, begin, moves
-from scheduler.overrides import get_override, resume_tenant
+from scheduler.overrides import end_own_pause, get_override, resume_tenant
 from tests.scheduler.picture import Picture
 from tests.scheduler.world import MINUTE, NOW, World, new, some
 
@@ -226,28 +227,27 @@ async def test_a_contrary_move_is_refused_until_this_one_has_ended(world: World)
     assert await run_all(world) == [f"acme-{n}" for n in range(9)]
 
 
-@pytest.mark.parametrize("registered", [None, "free"])
-async def test_who_comes_second_by_a_hair_leaves_the_tenant_to_the_first(
-    world: World, monkeypatch: pytest.MonkeyPatch, registered: str | None
+async def test_a_link_that_breaks_at_the_very_end_is_no_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refused after the check has passed: the tier that the first one gave the tenant everywhere stays."""
-    await world.redis.sadd(world.keys.shared("domains"), world.domain)
-    await world.engine.publish_policy(world.domain)
-    first, second = Registry(world.engine), Registry(world.engine)
-    if registered:
-        await first.register("acme", registered, by="ana")
     await world.enqueue(*some(9, tier="free"))
-    shared = world.keys.shared("tenants")
+    await begin(world.engine, [world.domain], "acme", "gold", by="ana", most=3)
+    broken = False
 
-    async def overtaken(*args: Any, **options: Any) -> Any:
-        await begin(world.engine, [world.domain], "acme", "silver", by="bea", most=3)
-        await world.redis.hset(shared, "acme", "silver")
-        return await begin(*args, **options)
+    async def breaking(*args: Any, **options: Any) -> None:
+        nonlocal broken
+        if not broken:
+            broken = True
+            raise RedisConnectionError("the link broke")
+        await end_own_pause(*args, **options)
 
-    monkeypatch.setattr("scheduler.moving.begin", overtaken)
-    with pytest.raises(RegistryError, match="on its way to tier 'silver'"):
-        await second.move("acme", "gold", by="ana", most=3)
-    assert await world.redis.hget(shared, "acme") == b"silver"
+    monkeypatch.setattr("scheduler.moving.end_own_pause", breaking)
+    continuing = Continuing(world.engine, world.domain, most=3)
+    with pytest.raises(RedisConnectionError):
+        await continuing.round()
+    assert not await continuing.round()
+    assert await get_override(world.engine, world.domain, "acme") is None
+    assert not await moves(world.engine, world.domain)
 
 
 async def test_the_next_move_ends_the_pause_of_one_that_has_arrived(world: World) -> None:
