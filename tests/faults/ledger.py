@@ -25,7 +25,7 @@ from nooble_tasks import (
     QueueUnavailable,
     RedisManager,
 )
-from nooble_tasks._engine import Policy, inspection
+from nooble_tasks._engine import Policy, inspection, maintenance
 from tests.faults.workshop import DOMAIN, POLICY, RUNS
 
 PATIENCE_S = 120.0
@@ -137,8 +137,7 @@ class Ledger:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            await maintenance.end_task(task)
 
     async def ended(self) -> int:
         """How many of the accepted actions have an outcome for good."""
