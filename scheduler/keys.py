@@ -84,7 +84,9 @@ CATALOGUE: tuple[KeySpec, ...] = (
     KeySpec("dead_tenants", "dead_tenants", "zset", "while there are dead letters", "tenant → time (ms) of its newest dead letter"),
     KeySpec("counters", "counters", "hash", "kept, a few fields per tier", "tier:outcome → how many since the beginning"),
     KeySpec("operations", "operations", "stream", "bounded by count", "operators' commands: who, when, why"),
-    KeySpec("events", "events", "stream", "bounded by count", "outcomes and holds, one entry per script call"),
+    KeySpec("events", "events", "stream", "the newest 5 MB", "outcomes and holds, one entry per script call"),
+    KeySpec("events_told", "events_told", "string", "kept", "how many bytes were ever told in `events`"),
+    KeySpec("events_marks", "events_marks", "list", "kept, at most 40", "entries of `events`, one where so much more was told, by which it is trimmed"),
 )  # fmt: skip
 
 SHARED: tuple[KeySpec, ...] = (

@@ -43,6 +43,7 @@ KEPT_KEYS = (
     "nooble:*:fairness",
     "nooble:*:counters",
     "nooble:*:events",
+    "nooble:*:events_*",
     "nooble:*:operations",
     "nooble:*:dead:*",
     "nooble:*:dead_tenants",

@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 def record(domain: DomainName, file: File, follow: Follow = False) -> int:
     """Write a trace of a domain's history: one row per attempt that ended.
 
-    The server keeps the last 20,000 calls that had something to tell; --follow records as long as you like.
+    The server keeps the newest 5 MB of events, some 40,000 attempts; --follow records as long as you like.
 
     nooble simulate record embedding day.csv --follow
 

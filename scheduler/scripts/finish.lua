@@ -187,5 +187,5 @@ for outcome, of_outcome in pairs(counts) do
   end
 end
 if accepted == #ids then table.insert(event_lines, 1, lines) end
-tell(event_lines, accepted)
+tell(event_lines)
 return reply

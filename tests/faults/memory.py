@@ -23,7 +23,7 @@ async def until_expired(ledger: Ledger) -> None:
 
 
 async def used_memory(ledger: Ledger) -> int:
-    """Bytes, without the tests' own book and without the events, which a count bounds; when all has ended.
+    """Bytes, without the tests' own book and without the events, which are bounded; when all has ended.
 
     Both are taken away first: what a server says of a large key's size is an estimate.
     """

@@ -20,6 +20,7 @@ async def test_ready(world: World) -> None:
     assert await world.cancel("x1", response=b"no") == ["cancelled"]
     after = changes(before, await world.snapshot())
     [event] = after.pop("events")
+    after.pop("events_told")
     assert event["lines"] == f"outcome {NOW + 7} x1 embedding.generate acme:enterprise cancelled 7 0 0"
     assert after == {
         "actions": {"x2": "acme:enterprise @"},

@@ -185,7 +185,8 @@ async def test_idle_law_memory_comes_back(world: World) -> None:
     for _ in range(12):
         await world.engine.promote(world.domain)
     left = {name for name in await world.snapshot() if not name.startswith(("done:", "mailbox:"))}
-    assert left == {"policy", "fairness", "counters", "sleepers", "workers", "events", "registry"}
+    events = {"events", "events_told", "events_marks"}
+    assert left == {"policy", "fairness", "counters", "sleepers", "workers", "registry"} | events
     assert set((await world.snapshot())["fairness"]) <= {
         "token",
         *(f"{field}:{tier}" for field in ("vt", "credit") for tier in world.policy.names()),

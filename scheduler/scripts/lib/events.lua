@@ -1,12 +1,20 @@
--- @keys events
+-- @keys events events_told events_marks
 
-local CALLS_KEPT = 20000 -- entries: one per script call
-local LINES_KEPT = 40000 -- about so many lines, some megabytes, where calls have many to tell
+local MARK_BYTES = 131072 -- the entry with which so much more has been told is marked,
+local MARKS_KEPT = 40 -- and what is older than so many marks goes: 5 MB stay, however calls share them
 
--- One entry for all that this call has to tell: lines of `outcome …`, `hold …` or `backpressure …`. `count`: at least
--- how many there are, where some come joined.
-local function tell(lines, count)
+-- One entry for all that this call has to tell: lines of `outcome …`, `hold …` or `backpressure …`.
+local function tell(lines)
   if #lines == 0 then return end
-  local kept = math.max(math.min(CALLS_KEPT, math.floor(LINES_KEPT / math.max(#lines, count or 0))), 100)
-  redis.call('XADD', events_key, 'MAXLEN', '~', kept, '*', 'lines', table.concat(lines, '\n'))
+  local text = table.concat(lines, '\n')
+  local entry = redis.call('XADD', events_key, '*', 'lines', text)
+  local told = redis.call('INCRBY', events_told_key, #text)
+  if told % MARK_BYTES >= #text then return end
+  local passed = math.floor(told / MARK_BYTES) - math.floor((told - #text) / MARK_BYTES)
+  local marks = 0
+  for _ = 1, math.min(passed, MARKS_KEPT + 1) do marks = redis.call('RPUSH', events_marks_key, entry) end
+  if marks <= MARKS_KEPT then return end
+  local oldest = redis.call('LINDEX', events_marks_key, -MARKS_KEPT - 1)
+  redis.call('LTRIM', events_marks_key, -MARKS_KEPT, -1)
+  redis.call('XTRIM', events_key, 'MINID', '~', oldest)
 end
