@@ -25,12 +25,13 @@ _INSIST_S = 5.0  # a cancellation can get lost on Python 3.11 (see end_task); th
 class Line:
     """One domain's side of a worker.
 
-    ``claimable``: a claim may find something. ``wakes``: how often something said so. ``claims``: claims
-    under way. ``turns``: turns under way. ``unsure``: the answer to a claim got lost, so this worker may own
-    what it does not know. ``plenty``: the last one left something behind. ``ended``: outcomes to hand in.
-    ``interrupted``: attempts stopped from outside, to be released; ``begun``: the ids of those that were
-    started here. ``nudge`` is called when there is something to do. ``slots`` keeps what was claimed before
-    a slot was free, ``anteroom`` what its handler has no room for yet.
+    ``claimable``: a claim may find something. ``wakes``: how often something said so. ``woken``: it was
+    said to this worker alone. ``claims``: claims under way. ``turns``: turns under way. ``unsure``: the
+    answer to a claim got lost, so this worker may own what it does not know. ``plenty``: the last one left
+    something behind. ``ended``: outcomes to hand in. ``interrupted``: attempts stopped from outside, to be
+    released; ``begun``: the ids of those that were started here. ``nudge`` is called when there is
+    something to do. ``slots`` keeps what was claimed before a slot was free, ``anteroom`` what its handler
+    has no room for yet.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Line:
         self.executor = executor
         self.claimable = True
         self.wakes = 0
+        self.woken = False
         self.claims = 0
         self.turns = 0
         self.unsure = False
@@ -165,6 +167,11 @@ class Line:
             self._timer = None
 
     def wake(self) -> None:
+        """There may be something to claim, and others may not know of it."""
+        self.woken = True
+        self.look_again()
+
+    def look_again(self) -> None:
         """There may be something to claim."""
         self.wakes += 1
         self.claimable = True

@@ -11,7 +11,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from ._engine import Claim, Claimed, Clock, Engine, Finish, SchedulerError
+from ._engine import Claim, Claimed, Clock, Engine, Finish, SchedulerError, roster
 from .children import ChildrenCanceller
 from .line import Line
 from .slots import Slots
@@ -89,7 +89,11 @@ class Turns:
                 continue
             slots = 0 if quiet or not line.claimable else self._free_slots(line)
             if slots <= 0 and not line.ended:
+                if line.woken and not quiet and not self._asked_for:
+                    begun = True
+                    self._launch(line, self._pass_on(line))
                 continue
+            line.woken = line.woken and slots <= 0
             begun = True
             self._asked_for += slots
             line.claims += slots > 0
@@ -177,6 +181,18 @@ class Turns:
             return
         self._failures = 0
         line.begun.difference_update(claimed.action_id for claimed in interrupted)
+        line.look_again()  # who gives away does not count as asleep, and perhaps nobody else is there
+
+    async def _pass_on(self, line: Line) -> None:
+        """By the time it was woken other domains had taken its slots: somebody else may have one."""
+        line.woken = False
+        try:
+            await roster.pass_on(self._engine, line.domain, self._worker_id())
+        except _ERRORS as error:
+            line.woken = True
+            await self._back_off(error)
+            return
+        self._failures = 0
 
     async def _take_stock(self, line: Line) -> None:
         """Give back what a claim took whose answer got lost: nobody here knows of it and would run it."""

@@ -48,6 +48,11 @@ async def describe(
     return bool(await scripts.run(engine.redis, scripts.load("describe"), engine.keys.root(domain), args))
 
 
+async def pass_on(engine: Engine, domain: str, worker_id: str) -> None:
+    """Wake another worker in place of this one, which was woken and has no free slot."""
+    await scripts.run(engine.redis, scripts.load("pass_on"), engine.keys.root(domain), [worker_id])
+
+
 async def instruct(
     engine: Engine, domain: str, message: str, worker_id: str = "", *, by: str, why: str = ""
 ) -> list[str]:

@@ -305,3 +305,22 @@ async def test_a_handler_without_room_keeps_no_slot_from_the_others(
         service.gate.set()
         service.steps.release()
         assert [await each.result(10) for each in sent] == names
+
+
+async def test_who_gave_back_takes_it_again_when_a_slot_is_free(
+    redis: Redis, client: BaseRedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else may be there to be woken for it."""
+    monkeypatch.setattr(slots_module, "LOOK_S", 0.01)
+    service = StepService()
+    async with ahead(redis, service, most=2, maintain=False, grace_s=10) as worker:
+        sent = await send(client, 3)
+        assert isinstance(worker._slots.lookahead, Ahead)
+        await until(lambda: asyncio.sleep(0, worker._slots.lookahead.misjudgements == 1))  # type: ignore[attr-defined]
+
+        async def given_back() -> bool:
+            return await sent[2].status() is State.READY
+
+        await until(given_back)
+        service.let_go()
+        assert [await each.result(10) for each in sent] == [0, 1, 2]

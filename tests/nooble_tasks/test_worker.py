@@ -108,6 +108,23 @@ async def test_several_domains_in_one_process_share_the_slots(
         assert await waiting.result(10) == "other for acme"
 
 
+async def test_a_wake_up_that_finds_no_free_slot_goes_on_to_another_worker(
+    redis: Redis, client: BaseRedisClient, probe: ProbeService
+) -> None:
+    """A worker of several domains sleeps in all of them; by the time it is woken its slots may be taken."""
+    helper = OtherService(app_settings=settings_for("other"))
+    both = OtherService(app_settings=settings_for("other"))
+    async with (
+        working(redis, helper, concurrency=1, maintain=False),
+        working(redis, [probe, both], concurrency=1, maintain=False),
+    ):
+        await client.enqueue_action(action("wait"))
+        await probe.next_started()
+        for _ in range(3):
+            assert (await client.request(action("name", domain="other"), 5)).data == "other for acme"
+        probe.gate.set()
+
+
 async def test_what_a_worker_cannot_be_made_of(redis: Redis, probe: ProbeService) -> None:
     settings = settings_for()
     with pytest.raises(ConfigurationError, match="both serve the domain 'probe'"):

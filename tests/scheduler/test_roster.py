@@ -39,6 +39,19 @@ async def test_who_claims_no_more_passes_its_wake_up_on(world: World) -> None:
     assert not await world.redis.exists(world.key("sleepers"))
 
 
+async def test_who_has_no_slot_passes_its_wake_up_on(world: World) -> None:
+    await world.worker("w2")
+    await world.claim("w2")
+    world.clock.advance(1)
+    await world.claim("w1")
+    await roster.pass_on(world.engine, world.domain, "w1")
+    assert await world.redis.lrange(world.key("mailbox", "w2"), 0, -1) == [b"wake"]
+    assert not await world.redis.exists(world.key("sleepers"), world.key("mailbox", "w1"))
+    before = await world.snapshot()
+    await roster.pass_on(world.engine, world.domain, "w2")  # nobody is left: it ends here
+    assert changes(before, await world.snapshot()) == {}
+
+
 async def test_what_each_runs_and_since_when(world: World) -> None:
     await world.enqueue(new("x1"), new("x2", "beta"))
     await world.claim(slots=5)

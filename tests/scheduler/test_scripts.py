@@ -36,6 +36,7 @@ def test_every_verb_has_a_script() -> None:
         "retire",
         "publish",
         "describe",
+        "pass_on",
         *scripts.LOOKS,
         *scripts.ON_LETTERS,
         *scripts.ON_SCHEDULES,
