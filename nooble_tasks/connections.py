@@ -13,8 +13,10 @@ import redis.asyncio as redis_asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from .errors import ConfigurationError
+from .primaries import ThreadedPrimaryConnection, ThreadedPrimarySSLConnection
 from .redis_clients import BLOCKING_MARGIN_S
 
 _PLAIN_OPTIONS = (
@@ -51,7 +53,7 @@ def blocking_twin(client: Any, block_s: float) -> redis_asyncio.Redis:
 
 
 def threaded_twin(client: Any, read_timeout_s: float) -> redis_sync.Redis:
-    """A client without asyncio to the same server, for a thread."""
+    """A client without asyncio to the same server, for a thread. `close_threaded` closes it."""
     pool = _pool_of(client)
     given = pool.connection_kwargs
     options = {name: given[name] for name in _PLAIN_OPTIONS if given.get(name) is not None}
@@ -61,16 +63,42 @@ def threaded_twin(client: Any, read_timeout_s: float) -> redis_sync.Redis:
         "health_check_interval": 0,
         "max_connections": 2,
     }
+    over_tls = issubclass(pool.connection_class, redis_asyncio.SSLConnection)
+    tls = _tls_of(given) if over_tls else {}
     if hasattr(pool, "sentinel_manager"):
-        address = pool.master_address
-        options |= {"host": address[0], "port": address[1]} if address else {}
-    kind: Any = redis_sync.Connection
+        return _behind_sentinels(pool, options, {**tls, "ssl": True} if over_tls else {})
+    kind: Any = ThreadedPrimarySSLConnection if over_tls else ThreadedPrimaryConnection
     if "path" in options:
         kind = redis_sync.UnixDomainSocketConnection
-    elif issubclass(pool.connection_class, redis_asyncio.SSLConnection):
-        kind = redis_sync.SSLConnection
-        options |= {name: value for name, value in given.items() if name.startswith("ssl_")}
-    return redis_sync.Redis(connection_pool=redis_sync.ConnectionPool(connection_class=kind, **options))
+    return redis_sync.Redis(
+        connection_pool=redis_sync.ConnectionPool(connection_class=kind, **options, **tls)
+    )
+
+
+def _behind_sentinels(pool: Any, options: dict[str, Any], tls: dict[str, Any]) -> redis_sync.Redis:
+    """Asks the same sentinels for the primary whenever it connects: after a failover it is another."""
+    manager = pool.sentinel_manager
+    watches = [sentinel.connection_pool.connection_kwargs for sentinel in manager.sentinels]
+    asking: dict[str, Any] = {
+        name: value
+        for name, value in manager.sentinel_kwargs.items()
+        if name in _PLAIN_OPTIONS and value is not None
+    }
+    if manager.sentinel_kwargs.get("ssl"):
+        asking |= {**_tls_of(manager.sentinel_kwargs), "ssl": True}
+    asking |= {"socket_timeout": options["socket_timeout"], "retry": Retry(NoBackoff(), 0)}
+    making: Any = Sentinel
+    sentinel = making(
+        [(watch["host"], watch["port"]) for watch in watches],
+        min_other_sentinels=manager.min_other_sentinels,
+        sentinel_kwargs=asking,
+    )
+    client: redis_sync.Redis = sentinel.master_for(pool.service_name, **options, **tls)
+    return client
+
+
+def _tls_of(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name.startswith("ssl_")}
 
 
 def _pool_of(client: Any) -> Any:

@@ -15,6 +15,7 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 
 from ._engine import Engine, read_extended, scripts
 from .connections import threaded_twin
+from .redis_clients import close_threaded
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class Heartbeat:
                 if not left_out:
                     self._beat(redis)
         finally:
-            redis.close()
+            close_threaded(redis)
             redis.connection_pool.disconnect()
 
     def _beat(self, redis: Any) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse, RedisError
+from redis.exceptions import InvalidResponse, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 try:
@@ -170,13 +170,18 @@ class _Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard_s = self._loop.time()
         self._parser.feed(data)
+        refused = False
         try:
             while (reply := self._parser.gets()) is not _NOTHING:
                 future, _ = self._waiting.popleft()
                 if not future.done():
                     future.set_result(reply)
+                if type(reply) is ReadOnlyError:
+                    refused = True
         except (RedisError, IndexError) as error:
             self._break(RedisConnectionError(f"the server said what nobody asked for: {error}"))
+        if refused:  # the next call connects anew, to whoever is the primary by then
+            self._break(RedisConnectionError("the server has become a replica"))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._break(RedisConnectionError(f"Connection closed by server: {error or 'end of file'}"))

@@ -23,6 +23,12 @@ from redis.cluster import ClusterNode
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from .primaries import (
+    PrimaryConnection,
+    PrimarySSLConnection,
+    ThreadedPrimaryConnection,
+    ThreadedPrimarySSLConnection,
+)
 from .redis_url import RedisTarget
 from .settings import CommonAppSettings
 
@@ -86,7 +92,10 @@ class ClientFactory:
         if target.kind == "unix":
             return redis_sync.Redis(unix_socket_path=target.path, **_without_keepalive(common))
         host, port = target.hosts[0]
-        return redis_sync.Redis(host=host, port=port, **common, **self._tls())
+        tls = self._tls()
+        kind = ThreadedPrimarySSLConnection if tls.pop("ssl", False) else ThreadedPrimaryConnection
+        pool = redis_sync.ConnectionPool(connection_class=kind, host=host, port=port, **common, **tls)
+        return redis_sync.Redis.from_pool(pool)
 
     def _make_async(self, read_timeout_s: float, connections: int, purpose: str) -> redis_asyncio.Redis:
         target = self._target
@@ -119,7 +128,7 @@ class ClientFactory:
             )
         host, port = target.hosts[0]
         tls = self._tls()
-        kind = redis_asyncio.SSLConnection if tls.pop("ssl", False) else redis_asyncio.Connection
+        kind = PrimarySSLConnection if tls.pop("ssl", False) else PrimaryConnection
         return redis_asyncio.BlockingConnectionPool(
             connection_class=kind, host=host, port=port, **options, **tls
         )

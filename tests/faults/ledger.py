@@ -25,7 +25,7 @@ from nooble_tasks import (
     QueueUnavailable,
     RedisManager,
 )
-from nooble_tasks._engine import Policy, inspection, maintenance
+from nooble_tasks._engine import DeadLetters, LetterFilter, Policy, inspection, maintenance
 from tests.faults.workshop import DOMAIN, POLICY, RUNS
 
 PATIENCE_S = 120.0
@@ -199,12 +199,21 @@ class Ledger:
         """Every promise at once. ``extra_runs``: how many runs beyond one per action are explained;
         ``answered``: somebody asked for the answers."""
         await self.until_ended()
+        if completed_only:
+            await self.check_no_letters()
         self.check_outcomes(completed_only)
         if answered:
             await self.check_responses()
         await self.check_runs(extra_runs)
         self.check_limits()
         await self.check_nothing_is_left()
+
+    async def check_no_letters(self) -> None:
+        """Nothing was given up."""
+        letters = DeadLetters(self.client.bus.engine)
+        async for page in letters.pages(DOMAIN, LetterFilter()):
+            opened = await letters.open(DOMAIN, page[0].tenant_id, page[0].letter_id)
+            raise AssertionError(f"{len(page)} or more dead letters, the newest: {opened}")
 
     def check_outcomes(self, completed_only: bool = True) -> None:
         """Exactly one accepted outcome for good of every action, and of nothing else."""
