@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from . import scripts
 from .admission import INHERITED, enqueue_args
 from .engine import Engine
-from .fired import packed
+from .fired import LastFired, last_fired, packed
 from .model import NewAction
 from .schedule_errors import ScheduleConflictError, ScheduleError, UnknownScheduleError
 from .schedules import (
@@ -43,18 +43,6 @@ _TRIES = 20
 _MAX_CALL_BYTES = 4 * 1024 * 1024
 
 _log = logging.getLogger(__name__)
-
-
-class LastFired(NamedTuple):
-    """The last due time that was attended to: which, when (epoch ms), as which action, and what became of it.
-
-    ``accepted`` is False where the action was there already or the overlap policy passed it over.
-    """
-
-    due_ms: int
-    at_ms: int
-    action_id: str
-    accepted: bool
 
 
 class Listed(NamedTuple):
@@ -87,6 +75,7 @@ class ScheduleStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._redis = engine.redis
+        self._told: set[tuple[str, str]] = set()
 
     # -- looking ----------------------------------------------------------------------------------------
 
@@ -121,7 +110,7 @@ class ScheduleStore:
             Listed(
                 read_record(name, record)[0],
                 None if next_ms is None else int(next_ms),
-                _last(said) if said else None,
+                last_fired(said) if said else None,
             )
             for name, record, next_ms, said in zip(names, records, due, fired, strict=True)
             if record is not None
@@ -274,16 +263,28 @@ class ScheduleStore:
         records = await self._redis.hmget(
             self._key("schedules", domain), [schedule_id for schedule_id, _ in due]
         )
-        fired = 0
+        fired, broken = 0, set()
         for (schedule_id, due_ms), record in zip(due, records, strict=True):
             if record is None:
                 continue  # deleted since
-            schedule, _ = read_record(schedule_id.decode(), record)
-            doing = plan(schedule, due_ms, now_ms, _most_of(schedule))
+            try:
+                schedule, _ = read_record(schedule_id.decode(), record)
+                doing = plan(schedule, due_ms, now_ms, _most_of(schedule))
+            except Exception as error:  # a time zone without data here, a record of a later version
+                broken.add(schedule_id)
+                self._tell_broken(domain, schedule_id.decode(), error)
+                continue
             said = await self.fire(domain, schedule, due_ms, doing)
             fired += 0 if said is None else len(doing.fires)
-        first = await self._redis.zrange(key, 0, 0, withscores=True)
-        return Ticked(fired, int(first[0][1]) if first else 0)
+        first = await self._redis.zrange(key, 0, len(broken), withscores=True)
+        next_due = [int(due_ms) for schedule_id, due_ms in first if schedule_id not in broken]
+        return Ticked(fired, next_due[0] if next_due else 0)
+
+    def _tell_broken(self, domain: str, schedule_id: str, error: Exception) -> None:
+        """It stays due, for another worker or a later version; said once here."""
+        if (domain, schedule_id) not in self._told:
+            self._told.add((domain, schedule_id))
+            _log.error("%s: schedule %s cannot be fired here: %r", domain, schedule_id, error)
 
     async def fire(
         self, domain: str, schedule: Schedule, expected_ms: int, doing: Plan, backfill: str = ""
@@ -340,8 +341,3 @@ def _accepted(said: Any) -> bool:
 
 def _most_of(schedule: Schedule) -> int:
     return max(1, min(AT_ONCE, _MAX_CALL_BYTES // (len(schedule.payload) + 1)))
-
-
-def _last(said: bytes) -> LastFired:
-    due_ms, at_ms, action_id, outcome = said.decode().split(" ", 3)
-    return LastFired(int(due_ms), int(at_ms), action_id, outcome == "1" or outcome.startswith("+"))

@@ -26,7 +26,7 @@ if tonumber(redis.call('ZSCORE', cursors_key, cursor) or nil) ~= expected_ms the
 
 local said = {}
 if actions_at <= #ARGV then said = enqueue() end
-if type(said) ~= 'table' or said[1] == 'periods' then return said end -- nothing was written
+if type(said) ~= 'table' or said[1] == 'periods' or said[1] == 'zones' then return said end -- nothing was written
 if backfill ~= '' and #said == 1 and string.sub(said[1], 1, 1) == '=' and not fired_one(1, said[1]) then return said end
 local history = {}
 for n, answer in ipairs(said) do

@@ -296,3 +296,22 @@ async def test_one_of_two_editors_wins_and_the_other_builds_on_it(world: World, 
     await asyncio.gather(*(store.change(world.domain, "s1", edit, by="ana") for edit in edits))
     now = (await store.get(world.domain, "s1")).schedule
     assert (now.every_ms, now.grace_ms, now.revision) == (HOUR, DAY, 3)
+
+
+async def test_one_that_cannot_be_read_or_planned_keeps_no_other_back(
+    world: World, store: ScheduleStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A machine may lack a time zone's data, or know a later version's field less."""
+    await put(store, world, every(60, "a-broken"))
+    await put(store, world, every(60, "b-zoned", every_ms=0, expression="* * * * *"))
+    await put(store, world, every(60, "c-fine"))
+    await world.redis.hset(world.key("schedules"), "a-broken", b"1 - - -\n-\n{}\n")
+    said = await world.redis.hget(world.key("schedules"), "b-zoned")
+    await world.redis.hset(world.key("schedules"), "b-zoned", said.replace(b'"UTC"', b'"Mars/Olympus"'))
+    world.clock.set(START + MINUTE)
+    fired_here, next_due_ms = await store.fire_due(world.domain)
+    assert set(await fired(world)) == ids_of(world, START + MINUTE, schedule_id="c-fine")
+    assert fired_here == 1
+    assert next_due_ms > world.now, "else the ticker turns without a pause"
+    assert "a-broken" in caplog.text
+    assert "Mars/Olympus" in caplog.text

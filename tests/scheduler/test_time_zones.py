@@ -10,6 +10,8 @@ from redis.asyncio import Redis
 
 from scheduler import PolicyError, RefusalReason
 from scheduler.overrides import clear_override, get_override, set_override
+from scheduler.schedule_store import ScheduleStore
+from scheduler.schedules import Schedule
 from scheduler.usage import tenant_limits
 from scheduler.why import why
 from tests.scheduler.test_laws import calls
@@ -183,3 +185,18 @@ async def test_every_zone_at_once_and_at_no_cost_for_the_others(world: World) ->
     await world.enqueue(*[new(f"y{n}", f"t{n}", "free") for n in range(5)])
     assert len(await started(world)) == 5
     assert len(await world.redis.hkeys(world.key("zone_periods"))) == len(zones)
+
+
+async def test_a_schedule_of_a_tier_that_refuses_fires_on_every_day_there(world: World) -> None:
+    """The first due time of a day asks for the day; it must not be taken for fired meanwhile."""
+    store, zone = ScheduleStore(world.engine), "Asia/Tokyo"
+    world.clock.set(at(zone, 2025, 7, 1, 9))
+    await in_zone(world, "acme", zone)
+    daily = Schedule(
+        "s1", "embedding.generate", "acme", b"{}", tier="strict", expression="0 6 * * *", time_zone=zone
+    )
+    await store.create(world.domain, daily, by="ana")
+    for day in (2, 3):
+        world.clock.set(at(zone, 2025, 7, day, 6))
+        await store.fire_due(world.domain)
+        assert len(await started(world)) == 1, f"2025-07-0{day}"
