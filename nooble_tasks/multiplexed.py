@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -84,13 +84,12 @@ class Multiplexed:
         line = self._line
         if line is None or line.broken:
             line = await self._connect()
-        futures = line.ask(commands)
-        try:
-            return [await future for future in futures]
-        except BaseException:
-            for future in futures:
-                future.add_done_callback(_seen)
-            raise
+        return await _replies(line.ask(commands))
+
+    def ask(self, commands: Sequence[Command]) -> Coroutine[Any, Any, list[Any]] | None:
+        """Like `execute_together`, but written now, not when somebody awaits it; None while not connected."""
+        line = self._line
+        return None if line is None or line.broken else _replies(line.ask(commands))
 
     async def disconnect(self) -> None:
         """Close the shared connection; the next call opens one."""
@@ -120,6 +119,15 @@ class Multiplexed:
                 await self._redis.connection_pool.release(connection)
             except KeyError:  # the pool has been reset meanwhile and knows nothing of it
                 pass
+
+
+async def _replies(futures: list[asyncio.Future[Any]]) -> list[Any]:
+    try:
+        return [await future for future in futures]
+    except BaseException:
+        for future in futures:
+            future.add_done_callback(_seen)
+        raise
 
 
 def _seen(future: asyncio.Future[Any]) -> None:

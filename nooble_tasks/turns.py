@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError
 
@@ -20,6 +20,17 @@ IN_FLIGHT = 2  # while Redis answers one turn, what the other brought runs
 IDLE_CLAIM_S = 60.0  # a sleeping worker looks for itself so often, should a wake-up have been lost
 _ERRORS = (RedisError, OSError, SchedulerError)
 _BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+class _Asked(NamedTuple):
+    """What a turn has asked for, and as of which wake-up."""
+
+    finishes: list[Finish]
+    slots: int
+    worker_id: str
+    wakes: int
+    at_s: float
+    answer: Awaitable[Any]
 
 
 class Turns:
@@ -95,9 +106,7 @@ class Turns:
                 continue
             line.woken = line.woken and slots <= 0
             begun = True
-            self._asked_for += slots
-            line.claims += slots > 0
-            self._launch(line, self._turn(line, slots))
+            self._begin_turn(line, slots)
         if begun and len(self._lines) > 1:
             self._lines.append(self._lines.pop(0))  # next time another domain comes first
         return begun
@@ -133,18 +142,33 @@ class Turns:
             return 0  # one claim tells whether there is enough for two
         return min(self._slots.room - self._asked_for, self._at_once)
 
-    async def _turn(self, line: Line, slots: int) -> None:
-        finishes, wakes = line.take_ended(), line.wakes
-        worker_id, loop = self._worker_id(), asyncio.get_running_loop()
-        began_s = loop.time()
+    def _begin_turn(self, line: Line, slots: int) -> None:
+        """Its request is written here, not when its task begins: whoever waits for an answer waits for it."""
+        self._asked_for += slots
+        line.claims += slots > 0
+        finishes, worker_id = line.take_ended(), self._worker_id()
+        answer: Coroutine[Any, Any, Any]
         try:
             if slots > 0:
-                accepted, claim = await self._engine.finish_and_claim(line.domain, worker_id, finishes, slots)
-                self._slots.lookahead.turned(loop.time() - began_s)
+                answer = self._engine.finish_and_claim(line.domain, worker_id, finishes, slots)
+            else:
+                answer = self._engine.finish(line.domain, worker_id, finishes)
+        except Exception as error:
+            answer = _failed(error)
+        asked = _Asked(finishes, slots, worker_id, line.wakes, asyncio.get_running_loop().time(), answer)
+        self._launch(line, self._turn(line, asked))
+
+    async def _turn(self, line: Line, asked: _Asked) -> None:
+        finishes, slots, worker_id = asked.finishes, asked.slots, asked.worker_id
+        claim: Claim | None = None
+        try:
+            if slots > 0:
+                accepted, claim = await asked.answer
+                self._slots.lookahead.turned(asyncio.get_running_loop().time() - asked.at_s)
                 if claim.policy_version != self._engine.policy_version and not claim.lost:
                     await self._follow(line.domain, claim.policy_version)
             else:
-                accepted, claim = await self._engine.finish(line.domain, worker_id, finishes), None
+                accepted = await asked.answer
             self._failures = 0
         except Exception as error:
             if worker_id == self._worker_id():
@@ -160,7 +184,7 @@ class Turns:
         self._note_refused(finishes, accepted)
         self.progress += len(finishes)
         if claim is not None and worker_id == self._worker_id():  # else it is about an earlier lease
-            self._start(line, claim, slots, wakes)
+            self._start(line, claim, slots, asked.wakes)
 
     async def _follow(self, domain: str, version: int) -> None:
         """What was claimed under another policy also runs under it; not knowing it stops nobody."""
@@ -251,6 +275,10 @@ class Turns:
         self._failures += 1
         self._logger.warning("Redis: %s; again in %.1f s", error, delay)
         await asyncio.sleep(delay)
+
+
+async def _failed(error: Exception) -> None:
+    raise error
 
 
 def _to_release(action_id: bytes, record: bytes) -> Claimed:

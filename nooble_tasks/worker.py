@@ -33,6 +33,7 @@ from .middleware import WorkerMiddleware, chained
 from .orphans import host_and_pid
 from .phase import Phase
 from .pools import Pools
+from .rest import Rest
 from .server_check import check_at_start
 from .service import BaseService, by_domain
 from .settings import CommonAppSettings
@@ -86,7 +87,7 @@ class BaseWorker:
             service.use_pools(self._pools)
         self._slots = Slots(self.concurrency)
         self._pools.on_freed(self._slots.fill)
-        self._event = asyncio.Event()
+        self._rest = Rest(self._usual_turns)
         self._lines = {domain: self._line(domain, service) for domain, service in self._services.items()}
         self._membership = self._member(consumer_id_suffix or host_and_pid())
         self._turns = self._taking_turns()
@@ -114,7 +115,7 @@ class BaseWorker:
             limits=self.app_settings.payload_limits,
         )
         anteroom = Anteroom(service, self.concurrency)
-        return Line(domain, executor, self._event.set, self._slots, anteroom)
+        return Line(domain, executor, self._rest.nudge, self._slots, anteroom)
 
     def _member(self, suffix: str) -> Membership:
         return Membership(
@@ -133,7 +134,7 @@ class BaseWorker:
             self._slots,
             follow=self.bus.policies.follow,
             worker_id=lambda: self.worker_id,
-            nudge=self._event.set,
+            nudge=self._rest.nudge,
             on_lost=self._on_lost,
             logger=self._logger,
         )
@@ -250,17 +251,16 @@ class BaseWorker:
             if self._burst and self._turns.idle and not any(line.claimable for line in self._lines.values()):
                 self.phase.drain()
                 continue
-            await self._sleep()
+            stopping = self.phase.state == "stopping"
+            await self._rest.wait(max(self.phase.left_s, 0.01) if stopping else None)
 
-    async def _sleep(self) -> None:
-        timeout = None
-        if self.phase.state == "stopping":
-            timeout = max(self.phase.left_s, 0.01)
-        try:
-            await asyncio.wait_for(self._event.wait(), timeout)
-        except TimeoutError:
+    def _usual_turns(self) -> bool:
+        """Begin the turns that are due, where that is all there is to do; whether it was."""
+        if self._rejoin or self._burst or self.phase.leaving:
+            return False
+        while self._turns.begin(quiet=not self.phase.claims):
             pass
-        self._event.clear()
+        return True
 
     # -- messages ---------------------------------------------------------------------------------------
 
@@ -272,6 +272,7 @@ class BaseWorker:
                 self._membership.announce(self.phase)  # it was woken in vain: another takes its place
             case "wake":
                 line.wake()
+                return
             case "cron":
                 self._cron.nudge()
                 return
@@ -287,7 +288,7 @@ class BaseWorker:
                 self.phase.stop()
             case _:
                 self._logger.warning("a message this version does not know: %r", message[:80])
-        self._event.set()
+        self._rest.end()
 
     def _on_lost(self, domain: str) -> None:
         """The lease ended: what runs belongs to others now and must not write anything."""
@@ -295,7 +296,7 @@ class BaseWorker:
         for line in self._lines.values():
             line.abandon()
         self._rejoin = True
-        self._event.set()
+        self._rest.end()
 
     def _on_phase(self) -> None:
         self._logger.info("worker %s is %s", self.worker_id, self.phase.state)
@@ -304,7 +305,7 @@ class BaseWorker:
             if not self.phase.claims:
                 line.give_back_waiting()
             line.wake()
-        self._event.set()
+        self._rest.end()
 
     # -- leaving ----------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ does bounded work; larger batches are sent as several calls in one round trip.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 from . import moving, scripts, shared_tenants
@@ -43,6 +43,7 @@ MAX_CALL_BYTES = 4 * 1024 * 1024
 """Payload or response bytes per script call: a long script blocks the server for everybody."""
 
 T = TypeVar("T")
+Answer = Coroutine[Any, Any, T]
 
 
 class Engine:
@@ -159,17 +160,27 @@ class Engine:
         reply = await scripts.run(self.redis, script, root, args)
         return await self._read_claim(reply, domain, worker_id, slots)
 
-    async def finish(self, domain: str, worker_id: str, finishes: Sequence[Finish]) -> list[bool]:
-        """Close attempts; False for each that this worker does not own any more (and writes nothing of)."""
-        replies = await self._run(self._finish_calls(domain, worker_id, finishes))
-        return [accepted == 1 for reply in replies for accepted in reply]
+    def finish(self, domain: str, worker_id: str, finishes: Sequence[Finish]) -> Answer[list[bool]]:
+        """Close attempts; False for each that this worker does not own any more (and writes nothing of).
 
-    async def finish_and_claim(
+        Where the client can do that, it is on its way before anybody awaits the answer.
+        """
+        return self._finished(scripts.ask(self.redis, self._finish_calls(domain, worker_id, finishes)))
+
+    async def _finished(self, asked: Awaitable[list[Any]]) -> list[bool]:
+        return [accepted == 1 for reply in await asked for accepted in reply]
+
+    def finish_and_claim(
         self, domain: str, worker_id: str, finishes: Sequence[Finish], slots: int
-    ) -> tuple[list[bool], Claim]:
-        """Hand in and take in one round trip: the turn of a busy worker."""
+    ) -> Answer[tuple[list[bool], Claim]]:
+        """Hand in and take in one round trip: the turn of a busy worker. On its way like ``finish``."""
         calls = [*self._finish_calls(domain, worker_id, finishes), self._claim_call(domain, worker_id, slots)]
-        *finished, claimed = await self._run(calls)
+        return self._turned(scripts.ask(self.redis, calls), domain, worker_id, slots)
+
+    async def _turned(
+        self, asked: Awaitable[list[Any]], domain: str, worker_id: str, slots: int
+    ) -> tuple[list[bool], Claim]:
+        *finished, claimed = await asked
         accepted = [flag == 1 for reply in finished for flag in reply]
         return accepted, await self._read_claim(claimed, domain, worker_id, slots)
 
@@ -245,7 +256,7 @@ class Engine:
         key, names = self.keys.of("zone_periods", domain), [name.decode() for name in reply[1:]]
         await write_periods(self.redis, key, names, self.clock.now_ms())
 
-    def _claim_call(self, domain: str, worker_id: str, slots: int) -> tuple[scripts.Script, str, list[Any]]:
+    def _claim_call(self, domain: str, worker_id: str, slots: int) -> scripts.Call:
         now_ms = self.clock.now_ms()
         args: list[Any] = [now_ms, worker_id, min(slots, MAX_SLOTS), now_ms + self.lease_ms]
         for name in self._periods.get(domain) or self._policy(domain).periods:
@@ -268,12 +279,10 @@ class Engine:
             return Claim([], 0, False, lost=True)
         return read_claim(reply, self.clock.now_ms())
 
-    def _finish_calls(
-        self, domain: str, worker_id: str, finishes: Sequence[Finish]
-    ) -> list[tuple[scripts.Script, str, list[Any]]]:
+    def _finish_calls(self, domain: str, worker_id: str, finishes: Sequence[Finish]) -> list[scripts.Call]:
         now_ms = self.clock.now_ms()
         fixed = [now_ms, worker_id, self.duplicate_window_ms, self.response_ttl_ms, self.callback_ttl_ms]
-        calls = []
+        calls: list[scripts.Call] = []
         for batch in _sized_batches(finishes, lambda finish: len(finish.response or b"")):
             args: list[Any] = [*fixed, "\n".join([finish_line(finish, now_ms) for finish in batch])]
             for finish in batch:
@@ -281,12 +290,8 @@ class Engine:
             calls.append((scripts.load("finish"), self.keys.root(domain), args))
         return calls
 
-    async def _run(self, calls: Sequence[tuple[scripts.Script, str, list[Any]]]) -> list[Any]:
-        if not calls:
-            return []
-        if len(calls) == 1:
-            return [await scripts.run(self.redis, *calls[0])]
-        return await scripts.run_together(self.redis, calls)
+    async def _run(self, calls: Sequence[scripts.Call]) -> list[Any]:
+        return await scripts.run_all(self.redis, calls)
 
 
 def read_claim(reply: list[Any], now_ms: int) -> Claim:

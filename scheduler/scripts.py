@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -67,6 +67,10 @@ class Script(NamedTuple):
     def command_with_text(self, root: str, args: Sequence[Any]) -> tuple[Any, ...]:
         """The ``EVAL`` command, which also teaches the server the script."""
         return ("EVAL", self.text, 1, root, *args)
+
+
+Call = tuple[Script, str, Sequence[Any]]
+"""A script, the domain's root, the arguments."""
 
 
 @cache
@@ -181,9 +185,33 @@ async def teach(redis: Any, verbs: Iterable[str]) -> None:
     await pipeline.execute()
 
 
-async def run_together(redis: Any, calls: Sequence[tuple[Script, str, Sequence[Any]]]) -> list[Any]:
+async def run_all(redis: Any, calls: Sequence[Call]) -> list[Any]:
+    """However many scripts, in as few round trips as can be."""
+    if len(calls) > 1:
+        return await run_together(redis, calls)
+    return [await run(redis, *call) for call in calls]
+
+
+async def run_together(redis: Any, calls: Sequence[Call]) -> list[Any]:
     """Run several scripts in one network round trip, in order; raises for the first that failed."""
     replies = await _execute_together(redis, [script.command(root, args) for script, root, args in calls])
+    return await _checked(redis, calls, replies)
+
+
+def ask(redis: Any, calls: Sequence[Call]) -> Coroutine[Any, Any, list[Any]]:
+    """Like ``run_all``, but written now, not when somebody awaits it, if the client can do that."""
+    write = getattr(redis, "ask", None)
+    asked = None
+    if write is not None and calls:
+        asked = write([script.command(root, args) for script, root, args in calls])
+    return run_all(redis, calls) if asked is None else _answers(redis, calls, asked)
+
+
+async def _answers(redis: Any, calls: Sequence[Call], asked: Awaitable[list[Any]]) -> list[Any]:
+    return await _checked(redis, calls, await asked)
+
+
+async def _checked(redis: Any, calls: Sequence[Call], replies: list[Any]) -> list[Any]:
     for index, reply in enumerate(replies):
         if isinstance(reply, NoScriptError):
             script, root, args = calls[index]

@@ -94,7 +94,7 @@ async def test_not_ready_when_work_waits_and_nothing_moves(
         health = await readiness.check()
         assert health.reasons == ["work waits, and nothing has started or ended for 61 s"]
         monkeypatch.undo()
-        worker._event.set()
+        worker._rest.end()
 
         async def ready() -> bool:
             return (await readiness.check()).ready

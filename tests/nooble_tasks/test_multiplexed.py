@@ -47,6 +47,17 @@ async def test_several_commands_together_with_errors_as_values(shared: Multiplex
     assert isinstance(error, NoScriptError)
 
 
+async def test_what_is_asked_is_on_its_way_before_anybody_awaits_it(shared: Multiplexed) -> None:
+    assert shared.ask([("INCR", "n")]) is None, "there is no connection yet"
+    await shared.execute_command("PING")
+    asked = shared.ask([("INCR", "n"), ("NONSENSE",)])
+    assert asked is not None
+    assert await shared.execute_command("GET", "n") == b"1"
+    counted, error = await asked
+    assert counted == 1
+    assert isinstance(error, ResponseError)
+
+
 async def test_who_asked_first_goes_on_first(shared: Multiplexed) -> None:
     """Else a worker's second turn could start its actions before the first one's."""
     order: list[int] = []
