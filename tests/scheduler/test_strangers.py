@@ -190,3 +190,40 @@ async def test_an_entry_that_looks_like_ours_does_not_stand_for_one_of_ours(worl
     claims = [await world.claim_ids(slots=2) for _ in range(4)]
     assert claims == [["acme-0", "acme-1"], ["acme-2", "stranger"], ["last"], []]
     assert "waiting" not in await world.snapshot()
+
+
+async def first_a_stranger(world: World) -> None:
+    """What looks like an action, in front of the tenant's own line."""
+    stranger = {"head": "v1 stranger 0 embedding.generate 1 - -", "data": "{}"}
+    await world.redis.xadd(world.stream(), stranger)
+    await world.redis.xgroup_create(world.stream(), "workers", "0")
+
+
+async def test_entries_given_back_are_found_when_a_stranger_made_the_count_too_small(world: World) -> None:
+    await first_a_stranger(world)
+    await world.enqueue(*some(3))
+    claim = await world.claim(slots=2)
+    assert ids(claim.actions) == ["stranger", "acme-0"]
+    await world.engine.release(world.domain, "w1", claim.actions)
+    await world.cancel("acme-1", "acme-2")
+    assert [await world.claim_ids(slots=1) for _ in range(3)] == [["stranger"], ["acme-0"], []]
+    assert "waiting" not in await world.snapshot()
+
+
+async def test_a_line_that_cancelling_seems_to_empty_goes_on(world: World) -> None:
+    """A stranger's entry was counted as one of the tenant's."""
+    await first_a_stranger(world)
+    await world.enqueue(*some(2))
+    assert await world.claim_ids(slots=1) == ["stranger"]
+    await world.cancel("acme-0")
+    assert await world.claim_ids(slots=1) == ["acme-1"]
+    assert "waiting" not in await world.snapshot()
+
+
+async def test_a_line_that_nothing_is_counted_of_any_more_comes_back(world: World) -> None:
+    """Somebody else deleted the counts; a cancellation finds that more is there."""
+    await world.enqueue(*some(3))
+    await world.redis.delete(world.key("waiting"), world.key("ready", "enterprise"))
+    assert await world.claim_ids() == []
+    await world.cancel("acme-0")
+    assert await world.claim_ids() == ["acme-1", "acme-2"]

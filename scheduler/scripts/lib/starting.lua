@@ -110,13 +110,6 @@ local function read_new(key, most)
   return read and read[1][2] or {}
 end
 
--- How many entries of a stream that should be drained nobody has taken yet: somebody else added to it what
--- looks like an action, was counted as one when it was read, and stands for one of the tenant's own.
-local function uncounted(key)
-  local there, taken = try('XLEN', key), try('XPENDING', key, 'workers')
-  return there and taken and math.max(there - taken[1], 0) or 0
-end
-
 local function drop_rejected(key)
   if not rejected then return end
   redis.call('XACK', key, 'workers', unpack(rejected))
@@ -202,7 +195,7 @@ local function start(tier, candidate, now, periods)
   else
     candidate.waiting = math.max(candidate.waiting - vanished - candidate.handed - candidate.aside, 0)
     if candidate.waiting == 0 and perhaps_more then
-      candidate.waiting = uncounted(key) + (back and #back or 0)
+      candidate.waiting = still_in_line(candidate.stream)
       candidate.allowed = candidate.allowed + candidate.waiting -- no limit has spoken about them: look again
     end
   end

@@ -1,4 +1,4 @@
--- @keys waiting ready held held_why tags fairness
+-- @keys waiting returned ready held held_why tags fairness
 -- @include stream
 -- @include variadic
 
@@ -74,11 +74,27 @@ local function leave_ready(tier, tenant)
   end
 end
 
--- One action of `stream` waits no more.
+-- How many wait in a line of which all that were counted are gone: what somebody else added to a stream, and
+-- looks like an action, was counted when it was read, and stood for one of the tenant's own.
+local function still_in_line(stream)
+  local key = domain_tag .. stream
+  local there, taken = try('XLEN', key), try('XPENDING', key, 'workers')
+  local new = there and taken and math.max(there - taken[1], 0) or 0
+  return new + redis.call('ZCARD', returned_prefix .. stream)
+end
+
+-- One action of `stream` waits no more; the caller has taken it out.
 local function remove_waiting(stream)
-  if redis.call('HINCRBY', waiting_key, stream, -1) > 0 then return end
-  local tenant, tier = split_stream(stream)
+  local count = redis.call('HINCRBY', waiting_key, stream, -1)
+  if count > 0 then return end
+  local left = still_in_line(stream)
+  if left > 0 and count == 0 then
+    redis.call('HSET', waiting_key, stream, left)
+    return
+  end
   redis.call('HDEL', waiting_key, stream)
+  if left > 0 then return add_waiting({stream}, {[stream] = left}) end
+  local tenant, tier = split_stream(stream)
   leave_ready(tier, tenant)
   redis.call('ZREM', held_key, stream)
   redis.call('HDEL', held_why_key, stream)
