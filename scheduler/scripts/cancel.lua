@@ -6,6 +6,7 @@
 --       lately, '' when nobody knows, '-' when no worker was found: it is looked for here
 -- @include aside
 -- @include delayed
+-- @include owned
 -- @include settle
 -- @include wake
 -- @include events
@@ -13,13 +14,13 @@
 
 local SIZE = 3
 
--- Its group says that it is not running (where somebody else deleted what would tell, it may be).
-local function waits(stream, entry)
+-- What its group says: 'waits' or 'runs'; nil where somebody else deleted what would tell.
+local function standing_of(stream, entry)
   local key = domain_tag .. stream
   local delivered = try('XPENDING', key, 'workers', entry, entry, 1)
-  if delivered and delivered[1] then return delivered[1][2] ~= 'running' end
+  if delivered and delivered[1] then return delivered[1][2] == 'running' and 'runs' or 'waits' end
   local found = try('XRANGE', key, entry, entry)
-  return found and found[1] and true
+  return found and found[1] and 'waits'
 end
 
 local searched = false
@@ -36,8 +37,9 @@ end
 
 local event_lines, counts, freed = {}, {}, 0
 
--- Take one action out of wherever it waits; returns its header.
-local function take_out(id, stream, entry, aside_type)
+-- Take one action out of wherever it waits; returns its header. One that runs and has no owner (somebody else removed
+-- the record of it) is in no line, and takes a slot of its tenant's.
+local function take_out(id, stream, entry, aside_type, runs)
   if entry == '-' then
     local head = cmsgpack.unpack(redis.call('HGET', delayed_key, id))[1]
     redis.call('HDEL', delayed_key, id)
@@ -51,7 +53,9 @@ local function take_out(id, stream, entry, aside_type)
   try('XACK', key, 'workers', entry)
   try('XDEL', key, entry)
   redis.call('HDEL', attempts_key, id)
-  if aside_type ~= '' then
+  if runs then
+    freed = freed + end_concurrency_holds({[stream] = true})
+  elseif aside_type ~= '' then
     redis.call('ZREM', set_aside_prefix .. aside_type, aside_member(stream, entry, id))
   elseif redis.call('ZREM', scheduled_key, id) == 0 then
     if redis.call('ZREM', returned_prefix .. stream, sortable(entry)) == 1 then forget_returned(stream, 1) end
@@ -62,8 +66,8 @@ local function take_out(id, stream, entry, aside_type)
   return found and found[2][2]
 end
 
-local function cancel(id, stream, entry, aside_type, response)
-  local head = take_out(id, stream, entry, aside_type)
+local function cancel(id, stream, entry, aside_type, runs, response)
+  local head = take_out(id, stream, entry, aside_type, runs)
   local action_type, enqueued_ms, reply_to, unique_key
   if head then action_type, enqueued_ms, reply_to, unique_key = rest_of_head(head) end
   settle(id, 'cancelled', reply_to or '-', response, response_ttl_ms, unique_key or '-')
@@ -79,8 +83,9 @@ for i = items_at, #ARGV, SIZE do
   local id = ARGV[i]
   local place = redis.call('HGET', actions_key, id) or ''
   local stream, entry, aside_type = string.match(place, '^(%S+) (%S+) ?(%S*)$')
-  local may_run = stream and entry ~= '-' and not out[id] and not waits(stream, entry)
-  local owner = may_run and owner_of(id, ARGV[i + 2])
+  local in_stream = stream and entry ~= '-' and not out[id]
+  local standing = in_stream and standing_of(stream, entry)
+  local owner = in_stream and standing ~= 'waits' and owner_of(id, ARGV[i + 2])
   if out[id] then
     reply[#reply + 1] = 'cancelled' -- the same id twice in this call
   elseif not stream then
@@ -94,7 +99,7 @@ for i = items_at, #ARGV, SIZE do
     redis.call('RPUSH', mailbox_prefix .. owner, 'cancel ' .. id)
     reply[#reply + 1] = 'running'
   else
-    cancel(id, stream, entry, aside_type, ARGV[i + 1])
+    cancel(id, stream, entry, aside_type, standing == 'runs', ARGV[i + 1])
     out[id] = true
     reply[#reply + 1] = has_parents and redis.call('SISMEMBER', parents_key, id) == 1 and 'parent' or 'cancelled'
   end

@@ -227,3 +227,21 @@ async def test_a_line_that_nothing_is_counted_of_any_more_comes_back(world: Worl
     assert await world.claim_ids() == []
     await world.cancel("acme-0")
     assert await world.claim_ids() == ["acme-1", "acme-2"]
+
+
+@pytest.mark.parametrize("tier", ["enterprise", "solo"])
+async def test_one_that_runs_and_that_no_worker_owns_is_cancelled(world: World, tier: str) -> None:
+    """Somebody else deleted the record. It waits in no line, and the slot that it took is free again."""
+    await world.worker("w2")
+    await world.enqueue(*some(3, tier=tier))
+    assert (await world.claim_ids(slots=1)) == ["acme-0"]
+    await world.redis.delete(world.key("owned", "w1"))
+    assert await world.claim_ids("w2", slots=1) == ([] if tier == "solo" else ["acme-1"])
+    waiting = (await world.snapshot())["waiting"]
+    assert await world.cancel("acme-0") == ["cancelled"]
+    assert (await world.snapshot())["waiting"] == waiting
+    if tier == "solo":
+        assert await world.mailbox("w2") == ["wake"]
+        assert await world.claim_ids("w2", slots=1) == ["acme-1"]
+    await world.redis.delete(world.key("mailbox", "w2"))
+    assert len(await world.claim_ids("w2")) == (0 if tier == "solo" else 1)
