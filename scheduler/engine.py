@@ -124,7 +124,7 @@ class Engine:
             if await self.asks_again(domain, reply):
                 enqueued += await self.enqueue(domain, batch)
             else:
-                enqueued += map(read_enqueued, batch, reply)
+                enqueued += map(read_enqueued, batch, reply if isinstance(reply, list) else [reply])
         if unsure is not None:
             raise unsure.about(enqueued)
         return enqueued
@@ -135,7 +135,8 @@ class Engine:
         periods = self._periods_arg.get(domain)
         if periods is None or periods.names != names:
             periods = self._periods_arg[domain] = PeriodsArg(names)
-        return [now_ms, self.duplicate_window_ms, periods.at(now_ms)]
+        period = now_ms // self.duplicate_window_ms
+        return [now_ms, period, period - 1, periods.at(now_ms)]
 
     async def asks_again(self, domain: str, reply: Any) -> bool:
         """Give ``enqueue`` what it lacked, where it wrote nothing and is to be called again."""

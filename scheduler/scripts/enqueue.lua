@@ -1,117 +1,59 @@
 -- enqueue: duplicate? refused? else into its stream (or scheduled), tenant marked ready, a sleeping worker woken.
 --
--- @keys actions done unique_holders scheduled delayed counters
--- @argv now_ms:int duplicate_window_ms:int periods_now:str actions:rest
---       periods_now: name|start_ms|end_ms|… of the calendar periods that contain now_ms, for tiers that refuse
+-- @keys actions done counters registry waiting
+-- @argv now:str period:str period_before:str periods_now:str actions:rest
+--       now: ms; period, period_before: those of `done` in which an id that ended is remembered
+--       periods_now: name|start_ms|end_ms|… of the calendar periods that contain now, for tiers that refuse
 --       actions: (tenant:tier, id, head, data, due_ms, unique_key)*, '' for no tier, due time or unique key
--- @include tier_of
--- @include too_late
--- @include delayed
--- @include waiting
+-- @include domain_tag
 -- @include wake
--- @defer room over_backlog over_limit take_room ask_for_periods rules_of
--- REPLY: per action 1 (accepted in the tier it claims), '+<tier>' (accepted in that one), 0 (this id is already
+-- @defer any_actions enqueue_any enter_streams
+-- REPLY: per action, or without a list of the only one, 1 (accepted in the tier it claims), '+<tier>' (accepted in that one), 0 (this id is already
 --        known), '=<id> <tier>' (that alive action is in its way), -1 (the stream's key holds something else),
 --        '!<reason> …' (refused, nothing written of it: see scheduler/admission.py); or
 --        'nopolicy', or {'periods', name*}: call again with these; or {'zones', name*}: write them first
 
-local SIZE = 6
-local ids, tenants, claims, place_of = {}, {}, {}, {}
-for i = actions_at, #ARGV, SIZE do
-  ids[#ids + 1] = ARGV[i + 1]
-  local claim = ARGV[i]
-  if not place_of[claim] then
-    local tenant, claimed = string.match(claim, '^([^:]*):(.*)$')
-    place_of[claim] = {tenant, claimed}
-    tenants[#tenants + 1] = tenant
-    claims[#claims + 1] = claim
+-- The usual action goes a short way: alone, due now, without deadline and unique key, to a stream that is there,
+-- under a policy whose tiers neither refuse nor have moved. Until all of that is sure nothing is written, and
+-- whatever is not so goes the long way. What one costs is mostly what Lua makes anew: functions, tables, text.
+repeat
+  local claim, id, head = ARGV[actions_at], ARGV[actions_at + 1], ARGV[actions_at + 2]
+  if ARGV[actions_at + 6] or ARGV[actions_at + 4] ~= '' or ARGV[actions_at + 5] ~= '' then break end
+  if string.sub(head, #id + 4, #id + 6) ~= ' 0 ' then break end -- 'v1 <id> <deadline_ms> …'
+
+  -- As `tier_of` decides, in the settings' text: '{"order":["<tier>",…],"default":"<tier>"…}', the best first.
+  local colon = string.find(claim, ':', 1, true)
+  local tenant, wanted = string.sub(claim, 1, colon - 1), string.sub(claim, colon + 1)
+  if string.byte(wanted) == 126 then wanted = string.sub(wanted, 2) end -- '~': inherited
+  local known = redis.call('HMGET', registry_key, '*', tenant)
+  local settings, registered = known[1] or '', known[2]
+  local order_ends = string.find(settings, '],"default":"', 1, true)
+  if not order_ends then break end
+  local default, strict = string.match(settings, '^([^"]*)"(.*)', order_ends + 13)
+  if strict ~= '}' and strict ~= ',"strict":true}' then break end
+  local tier = registered or default
+  local at = string.find(settings, '"' .. tier .. '"', 11, true)
+  if not at or at > order_ends then break end
+  if wanted ~= '' and wanted ~= tier then
+    local wanted_at = string.find(settings, '"' .. wanted .. '"', 11, true)
+    if not wanted_at or wanted_at > order_ends or wanted_at < at and (registered or strict ~= '}') then break end
+    tier = wanted
   end
-end
-if not read_registry(tenants) then return 'nopolicy' end
 
--- What few tiers have, a bounded backlog or limits that refuse, is looked at only where one has it.
-local over_backlog, over_limit, take_room, ask_for_periods, rules_of
-local periods = {}
-if settings.backlog or settings.refuse then
-  over_backlog, over_limit, take_room, ask_for_periods, rules_of = room()
-  for name, from, till in string.gmatch(periods_now, '([^|]+)|(%d+)|(%d+)') do
-    periods[name] = {tonumber(from), tonumber(till)}
+  if redis.call('HEXISTS', actions_key, id) == 1 or redis.call('HEXISTS', done_prefix .. period, id) == 1
+    or redis.call('HEXISTS', done_prefix .. period_before, id) == 1 then break end
+
+  local stream, data = tenant .. ':' .. tier, ARGV[actions_at + 3]
+  local entry = redis.pcall('XADD', domain_tag .. stream, 'NOMKSTREAM', '*', 'head', head, 'data', data)
+  if type(entry) ~= 'string' then break end
+  redis.call('HSET', actions_key, id, stream .. ' ' .. entry)
+  redis.call('HINCRBY', counters_key, tier .. ':enqueued', '1')
+  if redis.call('HINCRBY', waiting_key, stream, '1') == 1 then
+    local _, enter_streams = any_actions()
+    enter_streams({stream})
   end
-end
-for _, claim in ipairs(claims) do
-  local place = place_of[claim]
-  local tier, refused = tier_of(place[1], place[2])
-  local stream = tier and place[1] .. ':' .. tier
-  place[1], place[2], place[3] = stream, refused or (stream == claim and 1 or '+' .. tier), tier
-  local refusing = stream and settings.refuse and settings.refuse[tier]
-  local ask = refusing and ask_for_periods(rules_of(stream, refusing), now_ms, periods)
-  if ask then return ask end
-end
+  wake_one()
+  return stream == claim and 1 or '+' .. tier
+until true
 
-local alive = redis.call('HMGET', actions_key, unpack(ids))
-local period = math.floor(now_ms / duplicate_window_ms)
-local ended = redis.call('HMGET', done_prefix .. period, unpack(ids))
-local ended_before = redis.call('HMGET', done_prefix .. (period - 1), unpack(ids))
-
-local reply, in_call, places, streams, added, counts = {}, {}, {}, {}, {}, {}
-
-local function into_stream(stream, head, data)
-  local entry = append(stream, head, data)
-  if not entry then return nil end
-  if not added[stream] then
-    added[stream] = 0
-    streams[#streams + 1] = stream
-  end
-  added[stream] = added[stream] + 1
-  return stream .. ' ' .. entry
-end
-
-local function put_off(stream, id, head, data, due_ms)
-  redis.call('HSET', delayed_key, id, cmsgpack.pack({head, data}))
-  redis.call('ZADD', scheduled_key, due_ms, id)
-  count_delayed(stream, 1)
-  return stream .. ' -'
-end
-
-local function in_the_way(id, at)
-  return '=' .. id .. ' ' .. string.match(at, ':(%S+)')
-end
-
-local function admit(n, place, id, head, data, due_ms, unique_key)
-  if alive[n] or in_call[id] then return in_the_way(id, alive[n] or in_call[id]) end
-  if ended[n] or ended_before[n] then return 0 end
-  if unique_key ~= '' then
-    local holder = redis.call('HGET', unique_holders_key, unique_key)
-    -- A holder that is not alive lost its entry to somebody else's XDEL: it blocks nobody.
-    local at = holder and (in_call[holder] or redis.call('HGET', actions_key, holder))
-    if at then return in_the_way(holder, at) end
-  end
-  local stream, said, tier = place[1], place[2], place[3]
-  if not stream then return said end
-  local size, due = #head + #data, tonumber(due_ms) or 0
-  local refused = over_backlog and over_backlog(stream, tier, size) or too_late(stream, head, now_ms)
-    or over_limit and over_limit(stream, tier, due, now_ms, periods)
-  if refused then return refused end
-  local later = due > now_ms
-  local placed = later and put_off(stream, id, head, data, due) or into_stream(stream, head, data)
-  if not placed then return -1 end
-  if unique_key ~= '' then redis.call('HSET', unique_holders_key, unique_key, id) end
-  in_call[id] = placed
-  if take_room then take_room(stream, size, later) end
-  places[#places + 1] = id
-  places[#places + 1] = placed
-  counts[tier] = (counts[tier] or 0) + 1
-  return said
-end
-
-for n = 1, #ids do
-  local at = actions_at + (n - 1) * SIZE
-  reply[n] = admit(n, place_of[ARGV[at]], ids[n], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5])
-end
-if #places == 0 then return reply end
-
-write_all('HSET', actions_key, places)
-for tier, count in pairs(counts) do redis.call('HINCRBY', counters_key, tier .. ':enqueued', count) end
-add_waiting(streams, added)
-wake_one() -- for a delayed action too: a sleeper may have to wake earlier than it planned
-return reply
+return any_actions()()

@@ -2,7 +2,7 @@
 -- The next due time is set and the actions are put in line, as `enqueue` does it, in this one step.
 --
 -- @keys schedules schedules_due schedules_fired schedules_history backfills
--- @argv now_ms:int duplicate_window_ms:int periods_now:str backfill:str schedule_id:str revision:str expected_ms:int next_ms:str fired:str due:str actions:rest
+-- @argv now:str period:str period_before:str periods_now:str backfill:str schedule_id:str revision:str expected_ms:int next_ms:str fired:str due:str actions:rest
 --       backfill: '' for the schedule's own due times, else the backfill; next_ms: '' for never;
 --       fired: the last of these due times, when it was fired and its action's id; due: all
 --       of them, six bytes each; actions: as for `enqueue`
@@ -26,6 +26,7 @@ if tonumber(redis.call('ZSCORE', cursors_key, cursor) or nil) ~= expected_ms the
 
 local said = {}
 if actions_at <= #ARGV then said = enqueue() end
+if said == 1 or type(said) == 'string' and string.sub(said, 1, 1) == '+' then said = {said} end
 if type(said) ~= 'table' or said[1] == 'periods' or said[1] == 'zones' then return said end -- nothing was written
 if backfill ~= '' and #said == 1 and string.sub(said[1], 1, 1) == '=' and not fired_one(1, said[1]) then return said end
 local history = {}

@@ -20,7 +20,7 @@ from scheduler import (
 )
 from scheduler.admission import NOBODY, admission_of
 from scheduler.policy_store import PolicyStore
-from tests.scheduler.world import MINUTE, NOW, World, changes, new
+from tests.scheduler.world import MINUTE, NOW, World, changes, new, some
 
 TIERS = """
 default_tier = "silver"
@@ -47,23 +47,28 @@ def registry_of(world: World) -> Registry:
     return Registry(world.engine)
 
 
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "in company"])
 @pytest.mark.parametrize("policy", [STRICT, TRUSTING])
-async def test_the_script_decides_by_the_plain_rules(redis: Redis, policy: str) -> None:
+async def test_the_script_decides_by_the_plain_rules(redis: Redis, policy: str, others: int) -> None:
     world = World(redis, policy)
     await world.engine.publish_policy(world.domain)
+    for tier in ("gold", "silver", "bronze"):  # their streams are there: one alone goes a shorter way then
+        await world.redis.hset(world.key("registry"), "acme", Registration(tier).wire())
+        await world.enqueue(new(tier, tier=tier))
+    await redis.xgroup_create(world.stream(tier="strict"), "workers", mkstream=True)  # of a tier that is gone
     rules = admission_of(world.policy)
     registrations = [
         None,
         *(Registration(*each) for each in product(("gold", "bronze", "gone"), (False, True))),
     ]
     registrations.append(Registration(None, True))
-    claims = ["", "gold", "silver", "bronze", "lead", "~gold", "~bronze", "~lead"]
+    claims = ["", "gold", "silver", "bronze", "lead", "strict", "default", "~gold", "~bronze", "~lead"]
     for n, (registration, claim) in enumerate(product(registrations, claims)):
         if registration is None:
             await world.redis.hdel(world.key("registry"), "acme")
         else:
             await world.redis.hset(world.key("registry"), "acme", registration.wire())
-        [said] = await world.enqueue(new(f"x{n}", tier=claim))
+        [said, *_] = await world.enqueue(new(f"x{n}", tier=claim), *some(others, "other", ""))
         expected = rules.tier_of("acme", registration or NOBODY, claim)
         where = f"{registration} claims {claim!r}"
         assert said.refusal == (expected if isinstance(expected, Refusal) else None), where

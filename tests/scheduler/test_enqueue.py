@@ -28,6 +28,29 @@ async def test_accepted(world: World) -> None:
     }
 
 
+@pytest.mark.parametrize("first", ["nobody waits", "somebody waits", "a sleeper", "a foreign key"])
+async def test_alone_or_in_company_the_same_is_written(redis: Redis, first: str) -> None:
+    """One alone goes a shorter way through the script."""
+    written = []
+    for actions in ((new("x2"),), (new("x2"), new("x2"))):
+        await redis.flushall()
+        world = World(redis)
+        await world.worker("w1")
+        await world.enqueue(new("x1"))  # the stream is there
+        if first == "nobody waits":
+            await world.claim_ids(slots=1)
+        elif first == "a sleeper":
+            await world.claim_ids(slots=5)
+        if first == "a foreign key":
+            await redis.set(world.stream(), "mine")
+            with pytest.raises(ScriptError, match="DEL or RENAME"):
+                await world.enqueue(*actions)
+        else:
+            assert (await world.enqueue(*actions))[0] == ("x2", True, "", "enterprise", None)
+        written.append((await world.snapshot(), await world.mailbox("w1")))
+    assert written[0] == written[1]
+
+
 @pytest.mark.parametrize("payload", [b"", b"\x00\xff\r\n", b'{"a":[],"n":12345678901234567890}'])
 async def test_payload_is_opaque(world: World, payload: bytes) -> None:
     await world.enqueue(new("x1")._replace(payload=payload))
@@ -54,8 +77,9 @@ async def test_duplicate_of_an_alive_action(world: World, place: str) -> None:
 
 
 async def test_duplicate_of_a_finished_action_within_the_window(world: World) -> None:
-    await world.enqueue(new("x1"))
-    await world.finish(*(await world.claim()).actions)
+    await world.enqueue(new("x1"), new("x2"))
+    await world.finish(*(await world.claim(slots=1)).actions)
+    assert await world.enqueue(new("x1")) == [("x1", False, "x1", "enterprise", None)]
     world.clock.advance(world.engine.duplicate_window_ms)
     assert await world.enqueue(new("x1")) == [("x1", False, "x1", "enterprise", None)]
     world.clock.advance(world.engine.duplicate_window_ms)
@@ -90,6 +114,7 @@ async def test_unique_key_of_an_action_that_was_lost_from_outside_blocks_nobody(
 
 
 async def test_delayed(world: World) -> None:
+    await world.enqueue(new("x0"))
     before = await world.snapshot()
     await world.enqueue(new("x1", due_ms=NOW + 500))
     after = changes(before, await world.snapshot())
@@ -97,8 +122,8 @@ async def test_delayed(world: World) -> None:
     assert set(packed) == {"x1"}
     assert f"v1 x1 0 embedding.generate {NOW + 500} - -" in packed["x1"]
     assert after == {
-        "actions": {"x1": "acme:enterprise -"},
-        "counters": {"enterprise:enqueued": "1"},
+        "actions": {"x0": "acme:enterprise @", "x1": "acme:enterprise -"},
+        "counters": {"enterprise:enqueued": "2"},
         "delayed_count": {"acme:enterprise": "1"},
         "scheduled": {"x1": NOW + 500},
     }

@@ -1,5 +1,6 @@
+-- @include domain_tag
+
 -- Names of streams and the two fields of an entry.
-local domain_tag = string.match(KEYS[1], '^[^:]+:(.*)$') .. ':'
 
 -- Somebody else's key under a stream's name, or a stream that somebody deleted, must not stop the other
 -- tenants: nil instead of an error. (A nil reply is false.)
