@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 Handle = Callable[[DomainAction], Awaitable[Any]]
 
 MAX_ATTEMPTS = 20
-"""An action claimed more often than this, and than its policy allows attempts, killed its workers; it goes to
-the dead letters unrun."""
+"""An action claimed more often than this, and than its policy allows attempts and ``poison_deaths`` deaths of
+workers besides, is never finished; it goes to the dead letters unrun."""
 
 _UNKNOWN_TIER_S = 60.0  # for a tier that the policy no longer has
 
@@ -44,8 +44,10 @@ class Executor:
         policy: Callable[[], Policy],
         clock: Clock,
         limits: PayloadLimits = DEFAULT_LIMITS,
+        poison_deaths: int = 0,
     ) -> None:
         self._service = service
+        self._poison_deaths = poison_deaths
         self._handle = handle
         self._clock = clock
         self.on_cancelled: Callable[[str, str], None] = lambda domain, action_id: None
@@ -87,7 +89,7 @@ class Executor:
                     f"the deadline of {claimed.action_type} passed while it waited",
                     action_id=claimed.action_id,
                 )
-            if claimed.attempt > max(MAX_ATTEMPTS, self._retry_of(claimed.action_type).max_attempts):
+            if claimed.attempt > self._most_claims(claimed.action_type):
                 raise Reject(f"claimed {claimed.attempt} times: its workers died, or it was never finished")
             deadline = datetime.now(UTC) + timedelta(seconds=limit_s)
             enter_attempt(action, deadline=deadline, attempt=claimed.attempt, domain=self._domain)
@@ -257,6 +259,9 @@ class Executor:
         if isinstance(error, Reject) or not retry.allows(error, claimed.attempt):
             return None
         return retry.delay_s(claimed.attempt, error, now_ms)
+
+    def _most_claims(self, action_type: str) -> int:
+        return max(MAX_ATTEMPTS, self._retry_of(action_type).max_attempts + self._poison_deaths)
 
     def _retry_of(self, action_type: str) -> RetryPolicy:
         return self._service.options_of(action_type).retry or self._service.retry_policy

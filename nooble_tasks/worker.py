@@ -113,9 +113,9 @@ class BaseWorker:
             policy=lambda: self.bus.policy,
             clock=self.bus.clock,
             limits=self.app_settings.payload_limits,
+            poison_deaths=self.app_settings.poison_deaths,
         )
-        anteroom = Anteroom(service, self.concurrency)
-        return Line(domain, executor, self._rest.nudge, self._slots, anteroom)
+        return Line(domain, executor, self._rest.nudge, self._slots, Anteroom(service, self.concurrency))
 
     def _member(self, suffix: str) -> Membership:
         return Membership(

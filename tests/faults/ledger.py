@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -148,6 +148,10 @@ class Ledger:
         new, self._looked_to = self.accepted[self._looked_to :], len(self.accepted)
         self._open.update(action_id for action_id in new if action_id not in self._ended)
         return len(self.accepted) - len(self._open)
+
+    def have_ended(self, action_ids: Iterable[str]) -> bool:
+        """Whether all of them have, as far as this ledger has followed."""
+        return self._ended.issuperset(action_ids)
 
     def _note(self, event: inspection.OutcomeEvent) -> None:
         self.outcomes[event.action_id, event.outcome] += 1

@@ -65,7 +65,9 @@ def claimed(asked: DomainAction, **values: Any) -> Claimed:
 
 
 def executor(
-    handle: Callable[[DomainAction], Awaitable[Any]] | None = None, kind: type[BaseService] = Once
+    handle: Callable[[DomainAction], Awaitable[Any]] | None = None,
+    kind: type[BaseService] = Once,
+    poison_deaths: int = 0,
 ) -> Executor:
     service = kind(app_settings=settings_for())
     return Executor(
@@ -74,10 +76,13 @@ def executor(
         domain=DOMAIN,
         policy=lambda: POLICY,
         clock=ManualClock(NOW),
+        poison_deaths=poison_deaths,
     )
 
 
-async def end_of(outcome: Any, asked: DomainAction | None = None, **values: Any) -> Finish:
+async def end_of(
+    outcome: Any, asked: DomainAction | None = None, poison_deaths: int = 0, **values: Any
+) -> Finish:
     """How the attempt ends whose handler returns, or raises, `outcome`."""
 
     async def handle(_: DomainAction) -> Any:
@@ -85,7 +90,8 @@ async def end_of(outcome: Any, asked: DomainAction | None = None, **values: Any)
             raise outcome
         return outcome
 
-    return await executor(handle).run(claimed(asked or action(), **values), 300)
+    tried = executor(handle, poison_deaths=poison_deaths)
+    return await tried.run(claimed(asked or action(), **values), 300)
 
 
 def response(finish: Finish) -> DomainActionResponse:
@@ -221,6 +227,12 @@ async def test_what_kills_its_workers_is_dead_unrun() -> None:
     assert (finish.outcome, error(finish).code) == (Outcome.DEAD, "rejected")
     allowed = await end_of("ran", action("stubborn"), attempt=MAX_ATTEMPTS + 1)
     assert allowed.outcome is Outcome.COMPLETED, "its own policy allows as many"
+
+
+async def test_as_many_workers_may_die_with_it_as_the_settings_say() -> None:
+    most = 30 + Once.retry_policy.max_attempts
+    assert (await end_of("ran", attempt=most, poison_deaths=30)).outcome is Outcome.COMPLETED
+    assert (await end_of("ran", attempt=most + 1, poison_deaths=30)).outcome is Outcome.DEAD
 
 
 @pytest.mark.parametrize("result", [{"a": 1}, ValueError("no")], ids=["success", "failure"])
