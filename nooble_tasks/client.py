@@ -196,7 +196,7 @@ class BaseRedisClient:
         except (RedisError, OSError) as error:
             raise unavailable(error) from error
         finally:
-            self.bus.replies.forget(domain, prepared[0].action_id)
+            self.bus.replies.forget(domain, prepared[0].action_id, future)
         return read_response(sent, raw, self.settings.payload_limits)
 
     # -- callback ---------------------------------------------------------------------------------------

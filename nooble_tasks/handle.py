@@ -126,17 +126,24 @@ async def wait_for_response(bus: Bus, domain: str, action: DomainAction, timeout
     except (RedisError, OSError) as error:
         raise unavailable(error) from error
     finally:
-        replies.forget(domain, action.action_id)
+        replies.forget(domain, action.action_id, future)
+
+
+def _end(future: asyncio.Future[bytes]) -> None:
+    if not future.done():
+        future.set_result(b"")  # which no response is
 
 
 async def expect_within(
     bus: Bus, domain: str, action: DomainAction, future: asyncio.Future[bytes], timeout: float
 ) -> bytes:
     """What the future brings within `timeout` seconds, else what the response list holds by then."""
-    done, _ = await asyncio.wait((future,), timeout=timeout)
-    if done:
-        return future.result()
-    raw = await bus.replies.look(domain, action.action_id)
+    timer = asyncio.get_running_loop().call_later(timeout, _end, future)
+    try:
+        raw: bytes | None = await future
+    finally:
+        timer.cancel()
+    raw = raw or await bus.replies.look(domain, action.action_id)
     if raw is not None:
         return raw
     raise ActionTimeout(

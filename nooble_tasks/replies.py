@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -27,21 +28,12 @@ _RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 _INTERRUPTION_TTL_MS = 60_000  # should the reader that it is meant for be gone
 
 
-class Waiter:
-    """A response that ``callers`` wait for."""
-
-    __slots__ = ("callers", "future")
-
-    def __init__(self) -> None:
-        self.callers = 0
-        self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-
-Waiters = dict[str, Waiter]
+Waiters = dict[str, list[asyncio.Future[bytes]]]
+"""By the id of the action: a future of each caller, so that each may be cancelled."""
 
 
 class ReplyListener:
-    """Resolves one future per awaited action. Start and stop by itself: it reads while somebody waits."""
+    """Resolves one future per waiting caller. Start and stop by itself: it reads while somebody waits."""
 
     def __init__(
         self,
@@ -64,26 +56,22 @@ class ReplyListener:
     def expect(self, domain: str, action_id: str) -> asyncio.Future[bytes]:
         """The future of a response's bytes; make it before sending, `forget` it when no longer waiting.
 
-        Several callers may wait for one response: each expects it and each forgets it.
+        Several callers may wait for one response: each has a future of its own.
         """
-        waiters = self._waiting.setdefault(domain, {})
-        waiter = waiters.get(action_id)
-        if waiter is None:
-            waiter = waiters[action_id] = Waiter()
-        waiter.callers += 1
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(domain, {}).setdefault(action_id, []).append(future)
         if self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._read(), name="nooble-replies")
-        return waiter.future
+        return future
 
-    def forget(self, domain: str, action_id: str) -> None:
-        """One caller does not wait for this response any more."""
+    def forget(self, domain: str, action_id: str, future: asyncio.Future[bytes]) -> None:
+        """This caller does not wait any more."""
         waiters = self._waiting.get(domain, {})
-        waiter = waiters.get(action_id)
-        if waiter is None:
-            return
-        waiter.callers -= 1
-        if waiter.callers <= 0:
-            del waiters[action_id]
+        futures = waiters.get(action_id, [])
+        if future in futures:
+            futures.remove(future)
+            if not futures:
+                del waiters[action_id]
 
     async def look(self, domain: str, action_id: str) -> bytes | None:
         """Read a response where it is stored, without waiting and without removing it."""
@@ -106,21 +94,22 @@ class ReplyListener:
         if reader is not None:
             await maintenance.end_task(reader)
         for waiters in self._waiting.values():
-            for waiter in waiters.values():
-                waiter.future.cancel()
+            for future in chain.from_iterable(waiters.values()):
+                future.cancel()
         self._waiting.clear()
         await self._disconnect()
 
     async def _read(self) -> None:
-        failures, look_first = 0, False
+        failures, look_first, answered = 0, False, False
         self._look_at = asyncio.get_running_loop().time() + BLOCK_S
         try:
-            while await self._somebody_waits():
+            # Who has just been answered may ask again at once, so an answer is no reason to look who waits.
+            while answered or await self._somebody_waits():
                 try:
                     if look_first or asyncio.get_running_loop().time() >= self._look_at:
                         await self._look_at_all()
                         look_first = False
-                    await self._read_once()
+                    answered = await self._read_once()
                     failures = 0
                 except (RedisError, OSError) as error:
                     delay = _RETRY_S[min(failures, len(_RETRY_S) - 1)]
@@ -128,7 +117,7 @@ class ReplyListener:
                     _log.warning("waiting for responses: %s; again in %.2f s", error, delay)
                     await self._disconnect()
                     await asyncio.sleep(delay)
-                    look_first = True
+                    look_first, answered = True, False
         finally:
             await self._disconnect()
 
@@ -141,7 +130,8 @@ class ReplyListener:
     def _anybody(self) -> bool:
         return any(self._waiting.values())
 
-    async def _read_once(self) -> None:
+    async def _read_once(self) -> bool:
+        """Wait for announcements; whether there were any."""
         blocking = self._blocking
         if blocking is None:
             blocking = self._blocking = BlockingPops(self._redis, BLOCK_S)
@@ -151,15 +141,21 @@ class ReplyListener:
         popped = await blocking.pop(self._read_keys)
         if popped is None:
             await self._look_at_all()
-            return
+            return False
         domain = self._read_keys[popped[0]]
-        await self._fetch(domain, self._announced(domain, [popped[1]]))
-        if self._anybody_without_answer():
+        to_fetch = self._announced(domain, [popped[1]])
+        others = self._anybody_without_answer()
+        if to_fetch:
+            await self._fetch(domain, to_fetch)
+        else:
+            await asyncio.sleep(0)  # who was answered goes on before the next wait is prepared
+        if others:
             await self._drain(blocking)
+        return True
 
     def _anybody_without_answer(self) -> bool:
-        waiting = (waiter for waiters in self._waiting.values() for waiter in waiters.values())
-        return any(not waiter.future.done() for waiter in waiting)
+        waiting = (futures for waiters in self._waiting.values() for futures in waiters.values())
+        return any(not future.done() for future in chain.from_iterable(waiting))
 
     async def _drain(self, blocking: BlockingPops) -> None:
         keys = self._read_keys
@@ -172,12 +168,12 @@ class ReplyListener:
         for raw in announcements:
             head, _, response = raw.partition(b"\n")
             action_id = head.decode("ascii", "replace")
-            waiter = waiters.get(action_id)
-            if waiter is None or waiter.future.done():
+            futures = waiters.get(action_id)
+            if futures is None:
                 continue
             if response:
-                waiter.future.set_result(response)
-            else:
+                _resolve(futures, response)
+            elif not all(future.done() for future in futures):
                 to_fetch.append(action_id)
         return to_fetch
 
@@ -185,7 +181,11 @@ class ReplyListener:
         """Read the response lists of all who wait: what was not announced, or whose announcement was lost."""
         self._look_at = asyncio.get_running_loop().time() + BLOCK_S
         for domain, waiters in list(self._waiting.items()):
-            ids = [action_id for action_id, waiter in waiters.items() if not waiter.future.done()]
+            ids = [
+                action_id
+                for action_id, futures in waiters.items()
+                if not all(future.done() for future in futures)
+            ]
             for start in range(0, len(ids), DRAIN):
                 await self._fetch(domain, ids[start : start + DRAIN])
 
@@ -197,9 +197,8 @@ class ReplyListener:
         for action_id in ids:
             pipeline.lindex(self._keys.response(domain, action_id), 0)
         for action_id, raw in zip(ids, await pipeline.execute(), strict=True):
-            waiter = self._waiting.get(domain, {}).get(action_id)
-            if raw is not None and waiter is not None and not waiter.future.done():
-                waiter.future.set_result(raw)
+            if raw is not None:
+                _resolve(self._waiting.get(domain, {}).get(action_id, ()), raw)
 
     async def _disconnect(self) -> None:
         blocking = self._blocking
@@ -210,3 +209,9 @@ class ReplyListener:
             except (RedisError, OSError):
                 pass
             self._blocking = None  # only now: a cancelled attempt at closing is made again
+
+
+def _resolve(futures: Iterable[asyncio.Future[bytes]], response: bytes) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(response)

@@ -140,16 +140,38 @@ async def _no_reader(redis: Redis) -> bool:
     return await readers(redis) == 0
 
 
+async def test_who_is_cancelled_takes_no_answer_from_others(
+    redis: Redis, client: BaseRedisClient, probe: ProbeService
+) -> None:
+    async with working(redis, probe):
+        handle = await client.enqueue_action(action("wait", "shared"))
+        await soon(probe.next_started())
+        waiting = [asyncio.create_task(handle.result(20)) for _ in range(3)]
+        await until(lambda: _blocked(redis), "they wait")
+        waiting[1].cancel()
+        probe.gate.set()
+        answers = await soon(asyncio.gather(*waiting, return_exceptions=True))
+    assert answers[::2] == ["shared", "shared"]
+    assert isinstance(answers[1], asyncio.CancelledError)
+    assert not any(client.bus.replies._waiting.values())
+
+
+async def _blocked(redis: Redis) -> bool:
+    return await readers(redis) >= 2  # the worker's and theirs
+
+
 async def test_an_answer_costs_its_reader_one_command(
     redis: Redis, client: BaseRedisClient, probe: ProbeService
 ) -> None:
-    """Nobody else waits, so there is nothing else to look for."""
+    """Nobody else waits, so there is nothing else to look for, and its connection is kept for the next."""
     async with working(redis, probe):
         await soon(client.request(action()))
         await redis.config_resetstat()
         for n in range(5):
             assert (await soon(client.request(action(data=n)))).data == n
-        stats = await redis.info("commandstats")
+        stats = await redis.info()
+        stats |= await redis.info("commandstats")
+    assert stats["total_connections_received"] == 0
     assert "cmdstat_lpop" not in stats
     assert "cmdstat_lindex" not in stats
 
@@ -164,6 +186,6 @@ async def test_several_answers_at_once_are_taken_together(redis: Redis) -> None:
     assert answers == [str(n).encode() for n in range(50)]
     stats = await redis.info("commandstats")
     assert stats["cmdstat_lpop"]["calls"] == 1
-    for n in range(50):
-        listener.forget("shop", f"x{n}")
+    for n, future in enumerate(futures):
+        listener.forget("shop", f"x{n}", future)
     await listener.close()

@@ -28,19 +28,19 @@ async def test_who_comes_while_the_reader_ends_is_answered(
         await disconnect()
 
     monkeypatch.setattr(listener, "_disconnect", slow_disconnect)
-    listener.expect("shop", "first")
+    first = listener.expect("shop", "first")
     await asyncio.sleep(0)  # the reader starts
-    listener.forget("shop", "first")
+    listener.forget("shop", "first", first)
     async with asyncio.timeout(10):
         # A first announcement, so that the reader has a connection to close.
         zero = listener.expect("shop", "zero")
         await cast("Awaitable[int]", redis.rpush("nooble:shop:notify:caller", b"zero\nanswer"))
         assert await zero == b"answer"
-        listener.forget("shop", "zero")
+        listener.forget("shop", "zero", zero)
         await ending.wait()
         future = listener.expect("shop", "second")
         go_on.set()
         await cast("Awaitable[int]", redis.rpush("nooble:shop:notify:caller", b"second\nanswer"))
         assert await future == b"answer"
-    listener.forget("shop", "second")
+    listener.forget("shop", "second", future)
     await listener.close()
