@@ -17,17 +17,21 @@ from tests.faults.ledger import Ledger
 
 ACTIONS = dose(100, 200)
 JUMPS = dose(1, 20)
-TAKES_S = 1.2
+LEASE_S = dose(1, 2)
+"""After a jump nothing but heartbeats tells who lives; the longer one forgives longer stalls."""
+
+TAKES_S = 1.2 * LEASE_S
 """Two of them in a row outlast two leases."""
+
 HOUR_S = 3_600
 
 
 @pytest.mark.parametrize("jump_s", [2 * HOUR_S, -2 * HOUR_S])
 async def test_a_workers_clock_jumps(ledger: Ledger, crew: Crew, jump_s: int) -> None:
     """Nobody's lease is taken and no limit is exceeded, because no decision rests on that clock."""
-    crew.hire()
+    crew.hire(lease_s=LEASE_S)
     for _ in range(JUMPS):
-        jumping = crew.hire(clock_jump_s=jump_s)
+        jumping = crew.hire(lease_s=LEASE_S, clock_jump_s=jump_s)
         await ledger.send(ACTIONS // 2, takes_s=TAKES_S)
         await ledger.send(ACTIONS // 2, tier="narrow", takes_s=TAKES_S)
         await ledger.until_ended()
@@ -45,9 +49,9 @@ async def test_a_worker_takes_the_servers_clock_for_hours_off(
 
     Nothing is lost and nobody's work is taken: a lease that moves is alive, wherever it ends.
     """
-    crew.hire()
+    crew.hire(lease_s=LEASE_S)
     for _ in range(JUMPS):
-        wrong = crew.hire(server_ahead_s=ahead_s)
+        wrong = crew.hire(lease_s=LEASE_S, server_ahead_s=ahead_s)
         await ledger.send(ACTIONS, takes_s=TAKES_S)
         await ledger.until_ended()
         await ledger.until_registered(pid_of(wrong))
@@ -73,14 +77,14 @@ async def test_the_servers_clock_jumps(
     with server, Crew(server.url) as crew:
         async with Ledger.opened(server.url) as ledger:
             before_s = (await ledger.redis.time())[0]
-            crew.hire()
-            crew.hire()
+            crew.hire(lease_s=LEASE_S)
+            crew.hire(lease_s=LEASE_S)
             for jumps in range(1, JUMPS + 1):
                 await ledger.send(ACTIONS // 2, takes_s=TAKES_S)
                 offset.write_text(str(jump_s * (jumps % 2)))  # there, and back the next time
                 jumped_s = (await ledger.redis.time())[0] - before_s
                 assert abs(jumped_s - jump_s * (jumps % 2)) < HOUR_S
-                newcomer = crew.hire()
+                newcomer = crew.hire(lease_s=LEASE_S)
                 await ledger.send(ACTIONS // 2, takes_s=TAKES_S)
                 await ledger.until_ended()
                 await ledger.until_registered(pid_of(newcomer))
