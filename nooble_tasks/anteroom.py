@@ -9,7 +9,7 @@ those who wait will take: a worker then touches each action of a long backlog no
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from ._engine import Claimed
@@ -103,12 +103,12 @@ class Anteroom:
         drained_s = len(room.waiting) * room.mean_s / room.at_once
         return min(max(drained_s, _SHORTEST_S), _LONGEST_S)
 
-    def admitted(self) -> Iterator[Claimed]:
-        """Those that may run now; each counts as running."""
+    def admitted(self, has_slot: Callable[[], bool]) -> Iterator[Claimed]:
+        """Those that may run now, while there is a slot for one more; each counts as running."""
         if not self.waiting:
             return
         for room in self._rooms.values():
-            while room.waiting and room.enter():
+            while room.waiting and has_slot() and room.enter():
                 self.waiting -= 1
                 yield room.waiting.popleft()
 

@@ -66,9 +66,12 @@ class Heartbeat:
         left_out = False
         try:
             while not self._stopping.wait(self._every_s):
-                left_out = not left_out and not self._owns_something()
-                if not left_out:
-                    self._beat(redis)
+                try:
+                    left_out = not left_out and not self._owns_something()
+                    if not left_out:
+                        self._beat(redis)
+                except Exception:  # all that the worker holds hangs on this thread
+                    _log.exception("heartbeat of %s: a bug of nooble-tasks", self._worker_id)
         finally:
             close_threaded(redis)
             redis.connection_pool.disconnect()

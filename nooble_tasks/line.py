@@ -26,12 +26,12 @@ class Line:
     """One domain's side of a worker.
 
     ``claimable``: a claim may find something. ``wakes``: how often something said so. ``woken``: it was
-    said to this worker alone. ``claims``: claims under way. ``turns``: turns under way. ``unsure``: the
-    answer to a claim got lost, so this worker may own what it does not know. ``plenty``: the last one left
-    something behind. ``ended``: outcomes to hand in. ``interrupted``: attempts stopped from outside, to be
-    released; ``begun``: the ids of those that were started here. ``nudge`` is called when there is
-    something to do. ``slots`` keeps what was claimed before a slot was free, ``anteroom`` what its handler
-    has no room for yet.
+    said to this worker alone. ``claims``: claims under way. ``turns``: turns under way. ``returns``: how
+    often something was given back. ``unsure``: the answer to a claim got lost, so this worker may own what
+    it does not know. ``plenty``: the last one left something behind. ``ended``: outcomes to hand in.
+    ``interrupted``: attempts stopped from outside, to be released; ``begun``: the ids of those that were
+    started here. ``nudge`` is called when there is something to do. ``slots`` keeps what was claimed before
+    a slot was free, ``anteroom`` what its handler has no room for yet.
     """
 
     def __init__(
@@ -49,6 +49,8 @@ class Line:
         self.woken = False
         self.claims = 0
         self.turns = 0
+        self.returns = 0
+        self.leases_lost = 0
         self.unsure = False
         self.plenty = False
         self.ended: list[Finish] = []
@@ -103,7 +105,7 @@ class Line:
     def refill(self) -> None:
         """Start what there is room for by now."""
         if self._anteroom is not None:
-            for claimed in self._anteroom.admitted():
+            for claimed in self._anteroom.admitted(lambda: self._slots.free):
                 self._begin(self.executor.as_of_now(claimed))
 
     def give_back_waiting(self) -> None:
@@ -115,6 +117,7 @@ class Line:
     def give_back(self, claimed: list[Claimed]) -> None:
         """Release what did not begin."""
         if claimed:
+            self.returns += 1
             self.interrupted += claimed
             self._nudge()
 
@@ -234,6 +237,7 @@ class Line:
         self.begun.clear()
         self.unsure = False
         self.claimable = True
+        self.leases_lost += 1
 
     def _stop_after(self, limit_s: float, action_id: str) -> int:
         loop = asyncio.get_running_loop()

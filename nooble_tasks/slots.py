@@ -46,17 +46,22 @@ class Slots:
         return self.running + max(given_up - self.size, 0)
 
     @property
+    def free(self) -> bool:
+        """Whether one more may run."""
+        return self._taken < self.size
+
+    @property
     def room(self) -> int:
         """How many actions may be claimed."""
         return self.size + self.lookahead.most - self._taken - len(self._next)
 
     def waiting(self, line: Line) -> int:
-        """How many actions of a line wait for a slot."""
-        return sum(each.line is line for each in self._next) if self._next else 0
+        """How many actions of a line wait for a slot. The heartbeat's thread asks, too."""
+        return sum(each.line is line for each in [*self._next]) if self._next else 0
 
     def enter(self, line: Line, claimed: Claimed) -> bool:
         """Whether it may run now; if not, it will as soon as it is its turn."""
-        if not self._next and self._taken < self.size:
+        if not self._next and self.free:
             return True
         self._next.append(_Waiting(line, claimed))
         if self._timer is None:
@@ -67,7 +72,7 @@ class Slots:
         """Start what there is room for by now: first what waits for its handler, then what for a slot."""
         for line in self.lines:
             line.refill()
-        while self._next and self._taken < self.size:
+        while self._next and self.free:
             line, claimed = self._next.popleft()
             line.start_late(claimed)
 

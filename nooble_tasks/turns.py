@@ -23,12 +23,14 @@ _BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 class _Asked(NamedTuple):
-    """What a turn has asked for, and as of which wake-up."""
+    """What a turn has asked for, and what its line had counted by then."""
 
     finishes: list[Finish]
     slots: int
     worker_id: str
     wakes: int
+    returns: int
+    leases_lost: int
     at_s: float
     answer: Awaitable[Any]
 
@@ -155,11 +157,12 @@ class Turns:
                 answer = self._engine.finish(line.domain, worker_id, finishes)
         except Exception as error:
             answer = _failed(error)
-        asked = _Asked(finishes, slots, worker_id, line.wakes, asyncio.get_running_loop().time(), answer)
+        counted, now_s = (line.wakes, line.returns, line.leases_lost), asyncio.get_running_loop().time()
+        asked = _Asked(finishes, slots, worker_id, *counted, now_s, answer)
         self._launch(line, self._turn(line, asked))
 
     async def _turn(self, line: Line, asked: _Asked) -> None:
-        finishes, slots, worker_id = asked.finishes, asked.slots, asked.worker_id
+        finishes, slots = asked.finishes, asked.slots
         claim: Claim | None = None
         try:
             if slots > 0:
@@ -171,7 +174,7 @@ class Turns:
                 accepted = await asked.answer
             self._failures = 0
         except Exception as error:
-            if worker_id == self._worker_id():
+            if self._still(line, asked):
                 line.ended[:0] = finishes  # handing in twice is harmless: the second time is refused
                 line.unsure = line.unsure or slots > 0
             await self._back_off(error)
@@ -183,8 +186,12 @@ class Turns:
             line.claims -= slots > 0
         self._note_refused(finishes, accepted)
         self.progress += len(finishes)
-        if claim is not None and worker_id == self._worker_id():  # else it is about an earlier lease
-            self._start(line, claim, slots, asked.wakes)
+        if claim is not None and self._still(line, asked):
+            self._start(line, claim, slots, asked)
+
+    def _still(self, line: Line, asked: _Asked) -> bool:
+        """Whether an answer is about the present lease: an earlier one's actions belong to others by now."""
+        return asked.worker_id == self._worker_id() and asked.leases_lost == line.leases_lost
 
     async def _follow(self, domain: str, version: int) -> None:
         """What was claimed under another policy also runs under it; not knowing it stops nobody."""
@@ -236,16 +243,19 @@ class Turns:
             line.unsure = False
             line.claimable = True
 
-    def _start(self, line: Line, claim: Claim, slots: int, wakes: int) -> None:
+    def _start(self, line: Line, claim: Claim, slots: int, asked: _Asked) -> None:
         if claim.lost:
             self._on_lost(line.domain)
             return
-        for claimed in claim.actions:
-            line.start(claimed)
+        if line.returns != asked.returns:
+            line.give_back(claim.actions)  # in its tenant's line it is behind what was given back meanwhile
+        else:
+            for claimed in claim.actions:
+                line.start(claimed)
         self.progress += len(claim.actions)
         line.plenty = claim.more or len(claim.actions) >= slots
         # A wake-up that came while the claim was under way may be about something the claim did not see.
-        line.claimable = line.plenty or line.wakes != wakes
+        line.claimable = line.plenty or line.wakes != asked.wakes
         if not line.claimable:
             due_in_s = IDLE_CLAIM_S * random.uniform(0.8, 1.2)
             if claim.next_due_ms:

@@ -10,8 +10,10 @@ import pytest
 from redis.asyncio import Redis
 
 from nooble_tasks import (
+    NO_RETRY,
     ActionCancelled,
     ActionExpired,
+    ActionTimeout,
     BaseRedisClient,
     BaseService,
     ConfigurationError,
@@ -154,3 +156,38 @@ def test_options_tell_the_concurrency() -> None:
         async def x(self) -> None: ...
 
     assert Shop.options_of("shop.x").concurrency == 3
+
+
+async def test_a_thread_that_comes_back_starts_nothing_beside_a_full_worker(
+    redis: Redis, client: BaseRedisClient
+) -> None:
+    """Its attempt is long over, and its slot has been taken meanwhile."""
+    go_on = threading.Event()
+
+    class Plain(ProbeService):
+        @handles("probe.plain", timeout=0.2, retry=NO_RETRY)
+        def plain(self, data: str) -> str:
+            if data == "stuck":
+                go_on.wait(20)
+            else:
+                self.running += 1
+                self.most_running = max(self.most_running, self.running)
+                self.running -= 1
+            return data
+
+    service = Plain()
+    service.app_settings = service.app_settings.replace(handler_threads=1)
+    async with working(redis, service, settings=service.app_settings, concurrency=1, grace_s=10) as worker:
+        stuck = await client.enqueue_action(action("plain", "stuck"))
+        with pytest.raises(ActionTimeout):
+            await stuck.result(10)
+        second = await client.enqueue_action(action("plain", "second"))
+        await until(lambda: asyncio.sleep(0, worker.waiting == 1))
+        alone = await client.enqueue_action(action("wait", "alone"))
+        await service.next_started()
+        go_on.set()
+        await until(lambda: asyncio.sleep(0, worker._pools.threads.lingering == 0))
+        assert worker.running == 1
+        service.gate.set()
+        assert [await each.result(10) for each in (alone, second)] == ["alone", "second"]
+    assert service.most_running == 1

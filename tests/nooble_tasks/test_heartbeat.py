@@ -99,3 +99,34 @@ async def test_a_killed_connection_costs_no_lease(
 
     await until(extended)
     assert told.empty()
+
+
+async def test_an_error_that_nobody_foresaw_costs_no_lease(
+    bus: Bus, redis: Redis, told: queue.Queue[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It runs in a thread: what it asks about may change while it looks."""
+    asked = 0
+
+    def owns_something() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise RuntimeError("deque mutated during iteration")
+        return True
+
+    await bus.engine.extend(DOMAIN, "w1", register=True)
+    first = await redis.zscore(WORKERS, "w1")
+    heartbeat = Heartbeat(
+        bus.engine, "w1", [DOMAIN],
+        owns_something=owns_something, on_lost=told.put, on_cancel=lambda domain, action_id: None,
+    )  # fmt: skip
+    heartbeat.start()
+
+    async def extended() -> bool:
+        return (await redis.zscore(WORKERS, "w1")) > first
+
+    try:
+        await until(extended)
+    finally:
+        heartbeat.stop()
+    assert "deque mutated" in caplog.text

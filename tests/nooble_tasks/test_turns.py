@@ -225,3 +225,27 @@ async def test_an_answer_to_an_earlier_registration_is_not_believed(table: Table
     table.worker_id = "w2"
     await table.answer(future, late)
     assert (table.lost, table.line.running) == ([], 0)
+
+
+async def test_what_a_claim_brings_after_its_lease_was_lost_does_not_start(table: Table) -> None:
+    """The heartbeat may know it first, and joining under a fresh id takes a while."""
+    table.line.ended.append(Finish(claimed("ended"), Outcome.COMPLETED))
+    *_, future = await table.asked()
+    table.line.abandon()
+    await table.answer(future, Claim([claimed("a")], 0, True))
+    assert table.line.running == 0
+    *_, future = await table.asked()
+    table.line.abandon()
+    await table.answer(future, RedisConnectionError("gone"))
+    assert (table.line.ended, table.line.unsure) == ([], False)
+
+
+async def test_what_a_claim_brings_after_others_were_given_back_follows_them(table: Table) -> None:
+    """They were before it in their tenant's line."""
+    *_, future = await table.asked()
+    table.line.give_back([claimed("a")])
+    await table.answer(future, Claim([claimed("b")], 0, True))
+    assert table.line.running == 0
+    assert table.turns.begin(quiet=False)
+    await table.turns.settle()
+    assert table.engine.released == ["a", "b"]
