@@ -89,7 +89,7 @@ class Multiplexed:
     def ask(self, commands: Sequence[Command]) -> Coroutine[Any, Any, list[Any]] | None:
         """Like `execute_together`, but written now, not when somebody awaits it; None while not connected."""
         line = self._line
-        return None if line is None or line.broken else _replies(line.ask(commands))
+        return None if line is None or line.broken else _in_turn(line.ask(commands))
 
     async def disconnect(self) -> None:
         """Close the shared connection; the next call opens one."""
@@ -128,6 +128,12 @@ async def _replies(futures: list[asyncio.Future[Any]]) -> list[Any]:
         for future in futures:
             future.add_done_callback(_seen)
         raise
+
+
+async def _in_turn(futures: list[asyncio.Future[Any]]) -> list[Any]:
+    if futures and futures[0].done():  # before anybody awaited it: who asked earlier is woken only now
+        await asyncio.sleep(0)
+    return await _replies(futures)
 
 
 def _seen(future: asyncio.Future[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import unittest.mock
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -69,6 +70,28 @@ async def test_who_asked_first_goes_on_first(shared: Multiplexed) -> None:
     await shared.execute_command("PING")
     await asyncio.gather(*(call(number, 1 + (number * 7) % 5) for number in range(200)))
     assert order == list(range(200))
+
+
+async def test_who_asked_first_goes_on_first_also_where_answers_come_before_a_task_begins(
+    shared: Multiplexed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[int] = []
+
+    async def take(number: int, asked: Any) -> None:
+        await asked
+        order.append(number)
+
+    await shared.execute_command("PING")
+    line = shared._line
+    assert line is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(line, "_transport", unittest.mock.Mock())  # the answers are the test's
+        first = asyncio.create_task(take(1, shared.ask([("PING",), ("PING",)])))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(take(2, shared.ask([("PING",)])))
+        line.data_received(b"+PONG\r\n" * 3)
+        await asyncio.gather(first, second)
+    assert order == [1, 2]
 
 
 async def test_an_error_reply_is_raised_and_the_next_call_works(shared: Multiplexed) -> None:
