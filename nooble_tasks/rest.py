@@ -42,5 +42,9 @@ class Rest:
 
     def _do_the_usual(self) -> None:
         self._nudged = False
-        if self._loop is None or not self._usual():
-            self._ended.set()
+        woken = True
+        try:
+            woken = self._loop is None or not self._usual()
+        finally:  # who waits meets the same error, where there is somebody to handle it
+            if woken:
+                self._ended.set()

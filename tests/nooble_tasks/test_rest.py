@@ -60,3 +60,21 @@ async def test_who_was_told_while_busy_does_not_rest() -> None:
 
 async def test_it_ends_by_itself() -> None:
     await soon(Rest(lambda: True).wait(0.01))
+
+
+async def test_an_error_in_the_usual_ends_the_rest() -> None:
+    """Whoever waits tries the same and meets it where it is handled."""
+    reported: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+
+    def usual() -> bool:
+        raise RuntimeError("nobody foresaw it")
+
+    rest = Rest(usual)
+    waiting = asyncio.create_task(rest.wait())
+    await _rounds()
+    rest.nudge()
+    await soon(waiting)
+    assert len(reported) == 1
+    loop.set_exception_handler(None)
