@@ -69,14 +69,14 @@ class Parts:
 
         async def engine() -> None:
             for _, domain, new in prepared:
-                await self.engine.enqueue(domain, (new,))
+                await self.engine.enqueue_one(domain, new)
 
         async def bulk_engine() -> None:
             for at in range(0, SENDS, BATCH):
                 await self.engine.enqueue(prepared[0][1], [new for _, _, new in prepared[at : at + BATCH]])
 
         try:
-            self.engine.redis = Answering(connection, [1])
+            self.engine.redis = Answering(connection, 1)
             parts = {
                 "making": await least(making, SENDS),
                 "one_sending": await least(self.one_by_one, SENDS),

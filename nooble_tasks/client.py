@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -38,7 +39,7 @@ from .operating import Operator
 from .preparing import Prepared, Preparer
 from .refusals import error_of
 from .schedules import Schedules
-from .sending import send
+from .sending import send, send_one
 from .settings import CommonAppSettings
 from .times import delay_seconds, due_ms, moment
 from .workers import Workers
@@ -54,6 +55,9 @@ _GIVEN = (
     "metadata",
 )
 """What `enqueue_action` may be given beside an action, by the names of its fields."""
+
+_BEFORE_OTHERS = 500
+"""So many actions of a list are prepared before the event loop's other tasks have their turn."""
 
 _NOTHING = (None,) * len(_GIVEN)
 
@@ -133,16 +137,21 @@ class BaseRedisClient:
         return ActionHandle(self.bus, sent, domain, enqueued.tier, accepted=enqueued.accepted)
 
     async def enqueue_actions(self, actions: Sequence[DomainAction]) -> list[ActionHandle]:
-        """Put many actions in line, one round trip per domain.
+        """Put many actions in line, a hundred per script call and up to a thousand per round trip.
 
+        All are checked before anything is written. When QueueUnavailable ends it half way, some are in line:
+        send the same actions again, none becomes two. Two tasks that send lists of a hundred side by side
+        are faster than one: one makes its actions while the other's are written.
         One that may not wait does not keep the others out: its handle has the reason in `refused` and raises
         it when asked for a result.
         """
         client_id = self.bus.replies.client_id
-        prepared = [
-            await self._prepared(action, reply_to="" if action.callback_action_type else client_id)
-            for action in actions
-        ]
+        prepared: list[Prepared] = []
+        for action in actions:
+            reply_to = "" if action.callback_action_type else client_id
+            prepared.append(await self._prepared(action, reply_to=reply_to))
+            if len(prepared) % _BEFORE_OTHERS == 0:
+                await asyncio.sleep(0)
         enqueued = await send(self.bus, prepared, self.middleware)
         return [
             ActionHandle(self.bus, sent, domain, said.tier, accepted=said.accepted, refused=error_of(said))
@@ -264,7 +273,7 @@ class BaseRedisClient:
         return self._prepare(action, **how)
 
     async def _send_one(self, prepared: Prepared) -> Enqueued:
-        (said,) = await send(self.bus, (prepared,), self.middleware)
+        said = await send_one(self.bus, prepared, self.middleware)
         if said.refusal is not None and (refused := error_of(said)):
             raise refused
         return said

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -71,7 +71,7 @@ class Multiplexed:
         line = self._line
         if line is None or line.broken:
             line = await self._connect()
-        reply = await line.ask((command,))[0]
+        reply = await line.ask_one(command)
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -170,16 +170,26 @@ class _Line(asyncio.Protocol):
 
     def ask(self, commands: Sequence[Command]) -> list[asyncio.Future[Any]]:
         """Write commands; the futures of their replies, an exception of the server's included as a value."""
+        requests = [hiredis.pack_command(tuple(command)) for command in commands]
+        futures = [self._loop.create_future() for _ in commands]
+        self._send(b"".join(requests), futures)
+        return futures
+
+    def ask_one(self, command: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """The same of one command."""
+        future = self._loop.create_future()
+        self._send(hiredis.pack_command(command), (future,))
+        return future
+
+    def _send(self, request: bytes, futures: Iterable[asyncio.Future[Any]]) -> None:
         if self.broken:
             raise RedisConnectionError("the connection was closed")
-        request = b"".join([hiredis.pack_command(tuple(command)) for command in commands])
-        futures: list[asyncio.Future[Any]] = [self._loop.create_future() for _ in commands]
         now_s = self._loop.time()
-        self._waiting.extend((future, now_s) for future in futures)
+        for future in futures:
+            self._waiting.append((future, now_s))
         if self._watch is None and self._timeout_s is not None:
             self._watch = self._loop.call_later(self._timeout_s, self._look_for_overdue)
         self._transport.write(request)
-        return futures
 
     def data_received(self, data: bytes) -> None:
         self._heard_s = self._loop.time()

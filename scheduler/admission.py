@@ -27,6 +27,8 @@ from .tiers import Policy
 INHERITED = "~"
 """Before a claimed tier: inherited, not chosen."""
 
+_NEVER = 1 << 62
+
 
 class Registration(NamedTuple):
     """What is known of a tenant: its tier (None: not registered), and whether it takes no new work."""
@@ -115,15 +117,15 @@ class PeriodsArg:
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
         self._text = ""
-        self._from_ms = self._till_ms = 0
+        self._from_ms = self._till_ms = -1
 
     def at(self, now_ms: int) -> str:
         """The periods that contain ``now_ms``."""
         if not self._from_ms <= now_ms < self._till_ms:
             periods = [(name, period_at(name, now_ms)) for name in self.names]
             self._text = "|".join(f"{name}|{period.start_ms}|{period.end_ms}" for name, period in periods)
-            self._from_ms = max((period.start_ms for _, period in periods), default=now_ms)
-            self._till_ms = min((period.end_ms for _, period in periods), default=now_ms)
+            self._from_ms = max((period.start_ms for _, period in periods), default=0)
+            self._till_ms = min((period.end_ms for _, period in periods), default=_NEVER)
         return self._text
 
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from . import scripts
 from .attempts import AttemptError, read_attempts
-from .engine import MAX_CALL_BYTES, Engine
+from .batches import MAX_CALL_BYTES
+from .engine import Engine
 
 PAGE = 250
 """Letters looked at per call."""

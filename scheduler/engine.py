@@ -6,16 +6,18 @@ does bounded work; larger batches are sent as several calls in one round trip.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Container, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Container, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from . import moving, scripts, shared_tenants
-from .admission import PeriodsArg, enqueue_args, read_enqueued, settings_json
+from .admission import settings_json
+from .batches import MAX_ITEMS, batches, sized_batches
 from .calendar import period_at, write_periods
 from .cancelling import cancel
 from .clock import Clock
 from .finish_extra import finish_item, finish_line
 from .holds import settle
+from .intake import Intake
 from .keys import Keys
 from .model import (
     Claim,
@@ -30,17 +32,11 @@ from .model import (
     Retention,
 )
 from .poison import PoisonRule, reclaim
-from .replication import Replication, run_confirmed
+from .replication import Replication
 from .tiers import CompiledPolicy, Policy
-
-MAX_ITEMS = 500
-"""Items per script call."""
 
 MAX_SLOTS = 500
 """Slots per claim."""
-
-MAX_CALL_BYTES = 4 * 1024 * 1024
-"""Payload or response bytes per script call: a long script blocks the server for everybody."""
 
 T = TypeVar("T")
 Answer = Coroutine[Any, Any, T]
@@ -80,13 +76,14 @@ class Engine:
         self.replication: Replication | None = None
         self._compiled: dict[str, CompiledPolicy] = {}
         self._periods: dict[str, tuple[str, ...]] = {}
-        self._periods_arg: dict[str, PeriodsArg] = {}
+        self._intake = Intake(self)
 
     def use_policy(self, policy: Policy, version: int) -> None:
         """From now on this process goes by ``policy``, published as ``version``."""
         self.policy, self.policy_version = policy, version
         self._compiled.clear()
         self._periods.clear()
+        self._intake.forget_periods()
 
     async def publish_policy(self, domain: str) -> int:
         """Make this process's policy the one that claims of ``domain`` run under; the version they do.
@@ -105,51 +102,42 @@ class Engine:
             await settle(self.redis, root, self.keys.of("unsettled", domain), replaced, text)
         return int(version)
 
-    async def enqueue(self, domain: str, actions: Sequence[NewAction]) -> list[Enqueued]:
+    def enqueue(self, domain: str, actions: Sequence[NewAction]) -> Answer[list[Enqueued]]:
         """Put actions in line: into their streams, or into ``scheduled`` when due later.
 
-        One round trip however many. The same ``action_id`` twice is one action. What may not wait is not
-        accepted and says why; the others are in line. Raises :class:`ScriptError` when a foreign key stands
-        where a stream should be; the others are in line then, too. With ``replication`` raises
-        :class:`UnconfirmedError` when they are in line, but on too few replicas.
+        The same ``action_id`` twice is one action. What may not wait is not accepted and says why; the
+        others are in line. Raises :class:`ScriptError` when a foreign key stands where a stream should be;
+        the others of its round trip are in line then, too. With ``replication`` raises
+        :class:`UnconfirmedError` when they are in line, but on too few replicas. Very many go in several
+        round trips: whatever breaks one leaves the earlier ones in line, and the same actions may be given
+        again.
         """
-        script, root = scripts.load("enqueue"), self.keys.root(domain)
-        now_ms = self.clock.now_ms()
-        batches = list(_sized_batches(actions, lambda action: len(action.payload)))
-        fixed = self.enqueue_head(domain, now_ms)
-        calls = [(script, root, [*fixed, *enqueue_args(batch, now_ms)]) for batch in batches]
-        replies, unsure = await run_confirmed(self._run, self.redis, calls, self.replication)
-        enqueued: list[Enqueued] = []
-        for batch, reply in zip(batches, replies, strict=True):
-            if await self.asks_again(domain, reply):
-                enqueued += await self.enqueue(domain, batch)
-            else:
-                enqueued += map(read_enqueued, batch, reply if isinstance(reply, list) else [reply])
-        if unsure is not None:
-            raise unsure.about(enqueued)
-        return enqueued
+        return self._intake.all(domain, actions)
+
+    def enqueue_one(self, domain: str, action: NewAction) -> Answer[Enqueued]:
+        """The same of one action."""
+        return self._intake.one(domain, action)
 
     def enqueue_head(self, domain: str, now_ms: int) -> list[Any]:
         """The first arguments of the ``enqueue`` script, for whoever wraps it."""
-        names = self._periods.get(domain) or self._policy(domain).periods
-        periods = self._periods_arg.get(domain)
-        if periods is None or periods.names != names:
-            periods = self._periods_arg[domain] = PeriodsArg(names)
-        period = now_ms // self.duplicate_window_ms
-        return [now_ms, period, period - 1, periods.at(now_ms)]
+        return self._intake.head(domain, now_ms)
 
-    async def asks_again(self, domain: str, reply: Any) -> bool:
+    def asks_again(self, domain: str, reply: Any) -> Answer[bool]:
         """Give ``enqueue`` what it lacked, where it wrote nothing and is to be called again."""
-        if reply == b"nopolicy":  # nobody has served this domain yet
-            await self.publish_policy(domain)
-        elif isinstance(reply, list) and reply[:1] == [b"periods"]:  # that we do not know
-            known = {*(self._periods.get(domain) or self._policy(domain).periods)}
-            self._periods[domain] = tuple(sorted(known | {name.decode() for name in reply[1:]}))
-        elif isinstance(reply, list) and reply[:1] == [b"zones"]:  # of tenants, that nobody has written yet
-            await self._write_periods(domain, reply)
-        else:
-            return False
-        return True
+        return self._intake.asks_again(domain, reply)
+
+    def periods_of(self, domain: str) -> tuple[str, ...]:
+        """The calendar periods that limits of the domain go by, as far as this process knows."""
+        return self._periods.get(domain) or self._policy(domain).periods
+
+    def know_periods(self, domain: str, names: Iterable[bytes]) -> None:
+        """These as well: a newer policy goes by them."""
+        self._periods[domain] = tuple(sorted({*self.periods_of(domain), *(name.decode() for name in names)}))
+
+    async def write_periods(self, domain: str, names: Sequence[bytes]) -> None:
+        """Write down when these begin and end: they are of time zones of tenants' own."""
+        key = self.keys.of("zone_periods", domain)
+        await write_periods(self.redis, key, [name.decode() for name in names], self.clock.now_ms())
 
     async def claim(self, domain: str, worker_id: str, slots: int) -> Claim:
         """Take up to ``slots`` actions, with ownership, in the order the laws ask for.
@@ -204,7 +192,7 @@ class Engine:
         Limits and fair order count the starts of those whose ids are in ``begun``; of the others nothing.
         """
         calls = []
-        for batch in _batches(claimed, MAX_ITEMS):
+        for batch in batches(claimed, MAX_ITEMS):
             items = [part for a in batch for part in (a.action_id, a.token, int(a.action_id in begun))]
             args = [self.clock.now_ms(), worker_id, *items]
             calls.append((scripts.load("release"), self.keys.root(domain), args))
@@ -253,14 +241,10 @@ class Engine:
             compiled = self._compiled[domain] = self.policy.compile(domain, self.policy_version)
         return compiled
 
-    async def _write_periods(self, domain: str, reply: list[Any]) -> None:
-        key, names = self.keys.of("zone_periods", domain), [name.decode() for name in reply[1:]]
-        await write_periods(self.redis, key, names, self.clock.now_ms())
-
     def _claim_call(self, domain: str, worker_id: str, slots: int) -> scripts.Call:
         now_ms = self.clock.now_ms()
         args: list[Any] = [now_ms, worker_id, min(slots, MAX_SLOTS), now_ms + self.lease_ms]
-        for name in self._periods.get(domain) or self._policy(domain).periods:
+        for name in self.periods_of(domain):
             period = period_at(name, now_ms)
             args += (name, period.start_ms, period.end_ms)
         return scripts.load("claim"), self.keys.root(domain), args
@@ -271,7 +255,7 @@ class Engine:
             await self.publish_policy(domain)
             return await self.claim(domain, worker_id, slots)
         if status == b"zones":  # of overrides
-            await self._write_periods(domain, reply)
+            await self.write_periods(domain, reply[1:])
             return await self.claim(domain, worker_id, slots)
         if status == b"periods":  # of a policy that we do not know
             self._periods[domain] = tuple(sorted({name.decode() for name in reply[1:]}))
@@ -284,7 +268,7 @@ class Engine:
         now_ms = self.clock.now_ms()
         fixed = [now_ms, worker_id, self.duplicate_window_ms, self.response_ttl_ms, self.callback_ttl_ms]
         calls: list[scripts.Call] = []
-        for batch in _sized_batches(finishes, lambda finish: len(finish.response or b"")):
+        for batch in sized_batches(finishes, lambda finish: len(finish.response or b"")):
             args: list[Any] = [*fixed, "\n".join([finish_line(finish, now_ms) for finish in batch])]
             for finish in batch:
                 args += finish_item(finish, now_ms, worker_id)
@@ -329,20 +313,4 @@ def read_extended(reply: list[Any]) -> Extended:
     return Extended(reply[0] == 1, [action_id.decode() for action_id in reply[1:]])
 
 
-def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
-def _sized_batches(items: Sequence[T], size_of: Callable[[T], int]) -> Iterator[Sequence[T]]:
-    start = size = 0
-    for index, item in enumerate(items):
-        size += size_of(item)
-        if index > start and (index - start >= MAX_ITEMS or size > MAX_CALL_BYTES):
-            yield items[start:index]
-            start, size = index, size_of(item)
-    if start < len(items):
-        yield items[start:]
-
-
-__all__ = ["MAX_ITEMS", "MAX_SLOTS", "Engine", "Outcome", "read_claim", "read_extended"]
+__all__ = ["MAX_SLOTS", "Engine", "Outcome", "read_claim", "read_extended"]

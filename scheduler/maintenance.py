@@ -13,10 +13,11 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from .batches import MAX_ITEMS
 from .clock import ServerClock
 from .dead_letters import PAGE, DeadLetters
 from .emptying import go_on_emptying
-from .engine import MAX_ITEMS, Engine
+from .engine import Engine
 from .errors import SchedulerError
 from .moving import Continuing
 from .policy_store import PolicyStore

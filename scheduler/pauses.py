@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from . import scripts
-from .engine import MAX_ITEMS, Engine
+from .batches import MAX_ITEMS
+from .engine import Engine
 from .errors import ScriptError, UnknownLimitError, UnknownTierError, nearest
 from .holds import rehold
 from .overrides import require_author

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from . import moving, scripts
 from .admission import Registration
-from .engine import MAX_ITEMS, Engine
+from .batches import MAX_ITEMS
+from .engine import Engine
 from .errors import RegistryError, UnknownTierError, nearest
 from .policy_store import PolicyStore
 

@@ -7,7 +7,7 @@ and refused duplicates included: an enqueue that is repeated with the same id co
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError, ResponseError
@@ -15,8 +15,6 @@ from redis.exceptions import NoScriptError, ResponseError
 from . import scripts
 from .errors import SchedulerError
 from .model import Enqueued
-
-Call = tuple[scripts.Script, str, list[Any]]
 
 
 class Replication(NamedTuple):
@@ -41,24 +39,22 @@ class UnconfirmedError(SchedulerError):
 
 
 async def run_confirmed(
-    run: Callable[[Sequence[Call]], Awaitable[list[Any]]],
     redis: Any,
-    calls: Sequence[Call],
+    calls: Sequence[scripts.Call],
     wanted: Replication | None,
 ) -> tuple[list[Any], UnconfirmedError | None]:
-    """The replies to ``calls``; and the doubt, when fewer replicas than ``wanted`` have what they wrote.
-
-    ``run`` is how scripts run that wait for nobody.
-    """
+    """The replies to ``calls``; and the doubt, when fewer replicas than ``wanted`` have what they wrote."""
     if wanted is None or not calls:
-        return await run(calls), None
+        return await scripts.run_all(redis, calls), None
     replies, confirmed = await _run_and_wait(redis, calls, wanted)
     if confirmed >= wanted.replicas:
         return replies, None
     return replies, UnconfirmedError(confirmed, wanted.replicas)
 
 
-async def _run_and_wait(redis: Any, calls: Sequence[Call], wanted: Replication) -> tuple[list[Any], int]:
+async def _run_and_wait(
+    redis: Any, calls: Sequence[scripts.Call], wanted: Replication
+) -> tuple[list[Any], int]:
     # A pipeline has a connection to itself: WAIT would hold up whoever else speaks on it.
     pipeline = redis.pipeline(transaction=False)
     for script, root, args in calls:

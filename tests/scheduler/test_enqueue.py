@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from scheduler import Outcome, ScriptError
-from scheduler.engine import MAX_CALL_BYTES, MAX_ITEMS
+from scheduler.batches import MAX_CALL_BYTES, MAX_ITEMS
 from tests.scheduler.world import DAY, MINUTE, NOW, World, changes, new, some
 
 
@@ -140,6 +140,14 @@ async def test_more_than_one_script_call_takes(world: World) -> None:
     assert all(said.accepted for said in await world.enqueue(*actions))
     assert (await world.snapshot())["waiting"] == {"acme:enterprise": str(2 * MAX_ITEMS + 1)}
     assert await world.claim_ids(slots=500) == [action.action_id for action in actions[:500]]
+
+
+async def test_many_are_sent_in_short_calls(world: World) -> None:
+    before = (await world.redis.info("commandstats")).get("cmdstat_evalsha", {"calls": 0})["calls"]
+    assert all(said.accepted for said in await world.enqueue(*some(1_250)))
+    calls = (await world.redis.info("commandstats"))["cmdstat_evalsha"]["calls"] - before
+    assert calls == 13
+    assert await world.claim_ids(slots=500) == [f"acme-{n}" for n in range(500)]
 
 
 async def test_large_payloads_are_sent_in_bounded_calls(world: World) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scheduler import Claimed, Finish, Outcome
-from scheduler.engine import MAX_ITEMS
+from scheduler.batches import MAX_ITEMS
 from tests.scheduler.world import MINUTE, NOW, World, changes, new, some
 
 DONE = f"done:{NOW // 300_000}"

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from scheduler import Claimed
-from scheduler.engine import MAX_ITEMS
+from scheduler.batches import MAX_ITEMS
 from scheduler.turns import quantum
 from tests.scheduler.world import DAY, MINUTE, World, new, some
 

@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from scheduler import Outcome
-from scheduler.engine import MAX_ITEMS
+from scheduler.batches import MAX_ITEMS
 from scheduler.overrides import pause_tenant
 from tests.scheduler.world import MINUTE, NOW, World, changes, new, some
 
