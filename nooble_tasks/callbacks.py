@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 _BLOCK_S = 5.0
 _RETRY_S = 0.5
+_LOST = (RedisConnectionError, RedisTimeoutError, OSError)
 
 
 def callback_for(action: DomainAction, service_name: str, data: Any, *, success: bool) -> DomainAction | None:
@@ -71,19 +72,33 @@ async def listen(
             try:
                 # Moving the oldest onto its own place is a peek that blocks: nothing is lost by a cut link.
                 raw = await blocking.blmove(queue, queue, cast("int", block), "RIGHT", "RIGHT")
-            except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-                _log.warning("waiting for callbacks: %s; again in %.1f s", error, _RETRY_S)
-                await asyncio.sleep(_RETRY_S)
+            except _LOST as error:
+                await _pause(error)
                 continue
             if raw is None:
                 continue
             callback = _read(cast("bytes", raw), queue, limits)
             if callback is not None:
                 yield callback
-            await redis.lrem(queue, -1, raw)
+            await _remove(redis, queue, cast("bytes", raw))
             until = None if timeout is None else loop.time() + timeout
     finally:
         await blocking.aclose(close_connection_pool=True)
+
+
+async def _remove(redis: Any, queue: str, raw: bytes) -> None:
+    """It has been handled, so it must not come again because the link is cut just now."""
+    while True:
+        try:
+            await redis.lrem(queue, -1, raw)
+            return
+        except _LOST as error:
+            await _pause(error)
+
+
+async def _pause(error: Exception) -> None:
+    _log.warning("waiting for callbacks: %s; again in %.1f s", error, _RETRY_S)
+    await asyncio.sleep(_RETRY_S)
 
 
 def _read(raw: bytes, queue: str, limits: PayloadLimits) -> DomainAction | None:

@@ -15,14 +15,20 @@ from .errors import (
     ActionExpired,
     ActionFailed,
     ActionTimeout,
+    InvalidAction,
     NoobleError,
     QueueUnavailable,
     RateLimited,
     shorten,
 )
+from .payload import PayloadLimits, check_document
 from .refusals import BacklogFull, TenantDraining
 
 _MAX_MESSAGE = 2_000
+_SHORT = 100
+_MOST_DETAILS = 50
+_DETAIL = PayloadLimits(16_384, 32)
+"""What one of them may weigh."""
 
 
 def detail_from_exception(error: BaseException, *, retryable: bool | None = None) -> ErrorDetail:
@@ -60,9 +66,22 @@ def _json_safe(details: Mapping[str, Any]) -> dict[str, Any]:
     # An error must always be answerable, so what JSON cannot carry is shown instead of refused.
     try:
         safe = to_json(dict(details), fallback=repr, inf_nan_mode="strings")
-        return cast("dict[str, Any]", from_json(safe))
+        return _fitting(from_json(safe)) if len(safe) > _SHORT else cast("dict[str, Any]", from_json(safe))
     except (ValueError, PydanticSerializationError):
         return {"unreadable": _message_of(ValueError(shorten(details)))}
+
+
+def _fitting(details: dict[str, Any]) -> dict[str, Any]:
+    """Without what is too large or too deep for an answer, such as the body of somebody else's answer."""
+    fitting: dict[str, Any] = {}
+    for name, value in [*details.items()][:_MOST_DETAILS]:
+        raw = to_json(value)
+        try:
+            check_document(raw, _DETAIL)
+            fitting[name[:_SHORT]] = value
+        except InvalidAction:
+            fitting[name[:_SHORT]] = f"left out: {len(raw):,} bytes of JSON"
+    return fitting
 
 
 def _message_of(error: BaseException) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from nooble_tasks import BaseRedisClient, BaseService, DomainAction, InvalidAction, handles
+from nooble_tasks import callbacks as callbacks_module
 from tests.nooble_tasks.support import (
     make_client,
     put_raw,
@@ -84,6 +88,30 @@ async def test_what_was_not_handled_comes_again(redis: Redis, client: BaseRedisC
         (once,) = await soon(first(client, sent.callback_queue_name or "", 1), 15)
         (again,) = await soon(first(client, sent.callback_queue_name or "", 1), 15)
     assert once.action_id == again.action_id
+
+
+async def test_a_link_cut_while_a_callback_is_removed_ends_nothing(
+    redis: Redis, client: BaseRedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was handled: it does not come again either."""
+    remove: Any = redis.lrem
+    failures: list[Exception] = [RedisConnectionError("cut off"), RedisTimeoutError("too slow")]
+
+    async def cut_off(*arguments: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await remove(*arguments)
+
+    monkeypatch.setattr(redis, "lrem", cut_off)
+    monkeypatch.setattr(callbacks_module, "_RETRY_S", 0.01)
+    sent = ask(callback_action_type="tester.slow.progress")
+    names = client.queue_manager
+    sent.callback_queue_name = names.get_callback_queue("slow_service", "tester", "tester.slow.progress")
+    for percent in (1, 2):
+        await client.send_callback(sent, {"percent": percent})
+    got = await soon(first(client, sent.callback_queue_name or "", 2), 15)
+    assert [each.data["percent"] for each in got] == [1, 2]
+    assert failures == []
 
 
 async def test_a_callback_needs_a_name(client: BaseRedisClient) -> None:

@@ -310,3 +310,23 @@ async def test_the_ends_that_come_from_outside() -> None:
 async def test_data_that_does_not_fit_reaches_the_caller_as_invalid() -> None:
     finish = await end_of(InvalidAction("data.number: no"))
     assert (finish.outcome, error(finish).code) == (Outcome.DEAD, "invalid_action")
+
+
+def nested(levels: int) -> Any:
+    value: Any = "bottom"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("details", [{"body": "x" * 2_000_000}, {"tree": nested(100)}], ids=["large", "deep"])
+async def test_an_error_that_quotes_too_much_is_told_without_it(details: dict[str, Any]) -> None:
+    """Else whoever waits would hear nothing at all."""
+    finish = await end_of(Reject("upstream said no", details=details))
+    assert (finish.outcome, error(finish).code) == (Outcome.DEAD, "rejected")
+    assert error(finish).message == "upstream said no"
+    assert len(finish.response or b"") < 4_000
+    callback = action(callback_action_type="probe.done", callback_queue_name=QUEUE)
+    finish = await end_of(Reject("upstream said no", details=details), callback)
+    assert finish.outcome is Outcome.DEAD
+    assert DomainAction.from_json(finish.callback).data["error"]["message"] == "upstream said no"
