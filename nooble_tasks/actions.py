@@ -134,10 +134,18 @@ def success_json(action: DomainAction, data: Any, limits: PayloadLimits, **run: 
     handler. What cannot be written is left to the model, which says where it stands.
     """
     try:
-        known = {name: value for name, value in _address(action).items() if value is not None}
-        raw = to_json(
-            {"success": True, "data": data, **known, **run}, inf_nan_mode="constants", by_alias=True
-        )
+        said = {
+            "success": True,
+            "data": data,
+            "action_id": action.action_id,
+            "action_type": action.action_type,
+            "tenant_id": action.tenant_id,
+            "trace_id": action.trace_id,
+            **run,
+        }
+        if action.correlation_id is not None:
+            said["correlation_id"] = action.correlation_id
+        raw = to_json(said, inf_nan_mode="constants", by_alias=True)
         check_document(raw, limits, what="response")
     except (PydanticSerializationError, ValueError, RecursionError):
         return DomainActionResponse.succeeded(action, data, **run).to_json(limits)

@@ -124,7 +124,7 @@ class Line:
     def _begin(self, claimed: Claimed) -> None:
         """In a task of its own, for as long as it may."""
         limit_s = self.executor.limit_s(claimed)
-        task = asyncio.create_task(self.executor.run(claimed, limit_s))
+        task = asyncio.get_running_loop().create_task(self.executor.run(claimed, limit_s))
         self._tasks[claimed.action_id] = task
         self._claimed[claimed.action_id] = (claimed, limit_s)
         stop_at = self._stop_after(limit_s, claimed.action_id)
@@ -159,9 +159,18 @@ class Line:
         self.begun.add(claimed.action_id)
 
     def claim_in(self, seconds: float) -> None:
-        """Claim again after so long, unless something happens before."""
-        self.forget_timer()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.wake)
+        """Claim again after so long, unless something happens before, or a claim is due earlier anyway."""
+        loop = asyncio.get_running_loop()
+        at_s = loop.time() + seconds
+        if self._timer is not None:
+            if self._timer.when() <= at_s:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(at_s, self._claim_now)
+
+    def _claim_now(self) -> None:
+        self._timer = None
+        self.wake()
 
     def forget_timer(self) -> None:
         """Do not claim again by the clock."""

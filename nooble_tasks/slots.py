@@ -42,8 +42,11 @@ class Slots:
 
     @property
     def _taken(self) -> int:
-        given_up = sum(len(line.given_up) for line in self.lines)
-        return self.running + max(given_up - self.size, 0)
+        running = given_up = 0
+        for line in self.lines:
+            running += line.running
+            given_up += len(line.given_up)
+        return running + given_up - self.size if given_up > self.size else running
 
     @property
     def free(self) -> bool:

@@ -80,6 +80,11 @@ class Turns:
         return not self._tasks and not any(line.running or line.ended or line.waiting for line in self._lines)
 
     @property
+    def plenty(self) -> bool:
+        """The last claim of a line left something behind, so there may be enough for two at once."""
+        return any(line.plenty for line in self._lines)
+
+    @property
     def failing(self) -> bool:
         """Redis did not answer the last turn."""
         return self._failures > 0
@@ -90,6 +95,8 @@ class Turns:
         for line in self._lines:
             if len(self._tasks) >= self._in_flight:
                 break
+            if not (line.claimable or line.ended or line.unsure or line.interrupted):
+                continue
             if line.unsure:
                 # Only while no turn is under way is what the server says we own what we should know.
                 if not line.turns:
@@ -135,7 +142,7 @@ class Turns:
 
     def _launch(self, line: Line, turn: Coroutine[Any, Any, None]) -> None:
         line.turns += 1
-        task = asyncio.create_task(turn)
+        task = asyncio.get_running_loop().create_task(turn)
         self._tasks.add(task)
         task.add_done_callback(partial(self._over, line))
 

@@ -258,7 +258,7 @@ class BaseWorker:
         """Begin the turns that are due, where that is all there is to do; whether it was."""
         if self._rejoin or self._burst or self.phase.leaving:
             return False
-        while self._turns.begin(quiet=not self.phase.claims):
+        while self._turns.begin(quiet=not self.phase.claims) and self._turns.plenty:
             pass
         return True
 

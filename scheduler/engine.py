@@ -163,7 +163,8 @@ class Engine:
         self, domain: str, worker_id: str, finishes: Sequence[Finish], slots: int
     ) -> Answer[tuple[list[bool], Claim]]:
         """Hand in and take in one round trip: the turn of a busy worker. On its way like ``finish``."""
-        calls = [*self._finish_calls(domain, worker_id, finishes), self._claim_call(domain, worker_id, slots)]
+        calls = self._finish_calls(domain, worker_id, finishes) if finishes else []
+        calls.append(self._claim_call(domain, worker_id, slots))
         return self._turned(scripts.ask(self.redis, calls), domain, worker_id, slots)
 
     async def _turned(

@@ -202,10 +202,11 @@ async def run_together(redis: Any, calls: Sequence[Call]) -> list[Any]:
 def ask(redis: Any, calls: Sequence[Call]) -> Coroutine[Any, Any, list[Any]]:
     """Like ``run_all``, but written now, not when somebody awaits it, if the client can do that."""
     write = getattr(redis, "ask", None)
-    asked = None
     if write is not None and calls:
         asked = write([script.command(root, args) for script, root, args in calls])
-    return run_all(redis, calls) if asked is None else _answers(redis, calls, asked)
+        if asked is not None:
+            return _answers(redis, calls, asked)
+    return run_all(redis, calls)
 
 
 async def _answers(redis: Any, calls: Sequence[Call], asked: Awaitable[list[Any]]) -> list[Any]:
@@ -214,12 +215,14 @@ async def _answers(redis: Any, calls: Sequence[Call], asked: Awaitable[list[Any]
 
 async def _checked(redis: Any, calls: Sequence[Call], replies: list[Any]) -> list[Any]:
     for index, reply in enumerate(replies):
+        if not isinstance(reply, Exception):
+            continue
         if isinstance(reply, NoScriptError):
             script, root, args = calls[index]
             replies[index] = await run(redis, script, root, args)
         elif isinstance(reply, ResponseError):
             raise explained(calls[index][0], reply) from reply
-        elif isinstance(reply, Exception):
+        else:
             raise reply
     return replies
 

@@ -168,3 +168,15 @@ async def test_broken(line: Probe) -> None:
     await asyncio.wait_for(line.nudged.wait(), 5)
     (finish,) = line.take_ended()
     assert (finish.outcome, finish.reason) == (Outcome.DEAD, "GeneratorExit('left by the window')")
+
+
+@pytest.mark.parametrize(("first_s", "then_s"), [(0.01, 60.0), (60.0, 0.01)])
+async def test_of_two_claims_by_the_clock_the_earlier_comes(
+    line: Probe, first_s: float, then_s: float
+) -> None:
+    line.claimable = False
+    line.claim_in(first_s)
+    line.claim_in(then_s)
+    await asyncio.wait_for(line.nudged.wait(), 5)
+    assert line.claimable
+    assert line.wakes == 1
