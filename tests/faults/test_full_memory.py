@@ -25,7 +25,7 @@ async def test_what_runs_ends_and_answers(redis_server: EmbeddedServer) -> None:
     with EmbeddedServer(persist=False, binary=binary, options=options) as server, Crew(server.url) as crew:
         async with Ledger.opened(server.url) as ledger:
             for _ in range(WORKERS):
-                crew.hire(concurrency=IN_FLIGHT // WORKERS)
+                crew.hire(lease_s=15, concurrency=IN_FLIGHT // WORKERS)
             await ledger.send(IN_FLIGHT, takes_s=TAKES_S)
             await until_running(ledger, IN_FLIGHT)
             await ledger.redis.config_set("maxmemory", 1)

@@ -16,8 +16,8 @@ KEPT_PER_TIER = 200
 
 async def test_nothing_is_left_of_them(redis_url: str, crew: Crew) -> None:
     async with Ledger.opened(redis_url) as ledger:
-        crew.hire(result_ttl_s=2.0, dedupe_window_s=1.0)
-        crew.hire(result_ttl_s=2.0, dedupe_window_s=1.0)
+        crew.hire(lease_s=15, result_ttl_s=2.0, dedupe_window_s=1.0)
+        crew.hire(lease_s=15, result_ttl_s=2.0, dedupe_window_s=1.0)
         await ledger.send(200)
         before, keys = await at_rest(ledger), await ledger.redis.dbsize()
         async with ledger.following():
