@@ -1,7 +1,7 @@
 """What a handler has sent: when its action is cancelled, what is not over of that is cancelled with it.
 
 It is kept under the action in Redis (`scheduler/children.py`), so that it is known in a later attempt, by
-another worker, and to who cancels between two attempts.
+another worker, and to who cancels between two attempts; and to any worker, should that one die over it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from ._engine import Engine, SchedulerError
 from ._engine import children as written
@@ -95,6 +95,28 @@ async def cancel_children(engine: Engine, domain: str, parent_id: str) -> None:
             parents += [each for each in await _cancel_page(engine, page) if each not in seen]
 
 
+async def cancel_sent(engine: Engine, children: Sequence[Child]) -> None:
+    """Cancel what was sent for an action that is over and was cancelled, and what that has sent meanwhile."""
+    for domain, parent_id in await _cancel_page(engine, children):
+        await cancel_children(engine, domain, parent_id)
+
+
+async def go_on_cancelling(engine: Engine, domain: str) -> bool:
+    """Reach the children of actions that were cancelled some seconds ago, of a few; whether there are more.
+
+    For maintenance: who cancelled them may have died over it, or what was being sent was not in line yet.
+    """
+    parents = await written.unreached(engine, domain)
+    for parent_id in parents:
+        try:
+            await cancel_children(engine, domain, parent_id)
+        except (ResponseError, SchedulerError) as error:
+            _log.warning("%s: cancelling what %s has sent: %s; later again", domain, parent_id, error)
+        else:
+            await written.reached(engine, domain, parent_id)
+    return len(parents) >= written.PARENTS_AT_ONCE
+
+
 async def _cancel_page(engine: Engine, page: Iterable[Child]) -> list[tuple[str, str]]:
     """Those that have sent something and are taken out: nobody else will look after it."""
     by_domain: dict[str, list[tuple[str, bytes]]] = {}
@@ -115,7 +137,7 @@ class ChildrenCanceller:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def cancel(self, domain: str, parent_id: str) -> None:
-        """Begin; errors of Redis are logged, the children then run on."""
+        """Begin; errors of Redis are logged, the children are then cancelled by maintenance."""
         task = asyncio.create_task(self._cancel(domain, parent_id), name="nooble-cancel-children")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -129,4 +151,4 @@ class ChildrenCanceller:
         try:
             await cancel_children(self._engine, domain, parent_id)
         except (RedisError, OSError, SchedulerError) as error:
-            _log.warning("cancelling what %s has sent: %s; it runs on", parent_id, error)
+            _log.warning("cancelling what %s has sent: %s; in some seconds again", parent_id, error)

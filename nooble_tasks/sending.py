@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from ._engine import Enqueued, NewAction, SchedulerError, UnconfirmedError, children
 from .bus import Bus
-from .children import Child
+from .children import Child, cancel_sent
 from .context import parent_of_sent
 from .durability import raise_doubts
 from .handle import unavailable
@@ -41,19 +41,27 @@ async def send(
     try:
         return await _send(bus, prepared, middleware)
     finally:
-        await adopting
+        await _disown(bus, parent, await adopting)
 
 
-async def _adopt(bus: Bus, parent: tuple[str, str], prepared: Sequence[Prepared]) -> None:
+async def _adopt(bus: Bus, parent: tuple[str, str], prepared: Sequence[Prepared]) -> list[Child]:
+    """Those of a parent that was cancelled, and ended without its handler: nobody else would reach them."""
     # With an idempotency key an earlier action may stand for it, which is somebody else's as well.
-    sent = [
-        Child.of(domain, action).line() for action, domain, _ in prepared if action.idempotency_key is None
-    ]
+    sent = [Child.of(domain, action) for action, domain, _ in prepared if action.idempotency_key is None]
     try:
-        if sent:
-            await children.adopt(bus.engine, *parent, sent)
+        lines = [child.line() for child in sent]
+        if sent and await children.adopt(bus.engine, *parent, lines) == "cancelled":
+            return sent
     except (RedisError, OSError, SchedulerError) as error:
         _log.warning("%s sends actions that its cancellation will not reach: %s", parent[1], error)
+    return []
+
+
+async def _disown(bus: Bus, parent: tuple[str, str], sent: Sequence[Child]) -> None:
+    try:
+        await cancel_sent(bus.engine, sent)
+    except (RedisError, OSError, SchedulerError) as error:
+        _log.warning("%s, which was cancelled, sent actions that run on: %s", parent[1], error)
 
 
 async def _send(

@@ -17,7 +17,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from . import worker_signals
-from ._engine import SchedulerError, maintenance
+from ._engine import SchedulerError
 from .about_worker import about_worker
 from .actions import DomainAction
 from .anteroom import Anteroom
@@ -40,6 +40,7 @@ from .settings import CommonAppSettings
 from .slots import Slots
 from .starting import insist
 from .turns import Turns
+from .upkeep import upkeep
 
 _REJOIN_S = 1.0
 _GIVE_UP_S = 4.0  # after the grace: so long may a handler clean up
@@ -91,11 +92,7 @@ class BaseWorker:
         self._lines = {domain: self._line(domain, service) for domain, service in self._services.items()}
         self._membership = self._member(consumer_id_suffix or host_and_pid())
         self._turns = self._taking_turns()
-        self._maintenance = (
-            maintenance.Maintenance(self.bus.engine, list(self._lines), policies=self.bus.policies)
-            if maintain
-            else None
-        )
+        self._maintenance = upkeep(self.bus, list(self._lines)) if maintain else None
         self._cron = ServiceTicker(self.bus, self._services, lambda: self.worker_id, fires=maintain)
         self._burst = burst
         self.phase = Phase(app_settings.drain_timeout_s, self._on_phase)

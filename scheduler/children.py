@@ -1,11 +1,14 @@
 """What an action has sent, in all its attempts: kept under it in its domain until it ends.
 
-To the engine a child is a line of text; what is in it is its caller's.
+Once it was cancelled, until its children have been reached: whoever cancels it does that, and may die over
+it, so some seconds later any worker goes over them again, and then forgets them. To the engine a child is a
+line of text; what is in it is its caller's.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Literal, cast
 
 from . import scripts
 from .engine import Engine
@@ -15,15 +18,20 @@ MOST = 10_000
 
 _AT_ONCE = 500
 _PAGE = 1_000
+PARENTS_AT_ONCE = 20
+_AGAIN_MS = 30_000
+
+Adopted = Literal["written", "over", "cancelled"]
 
 
-async def adopt(engine: Engine, domain: str, parent_id: str, children: Sequence[str]) -> bool:
-    """Write down what is about to be sent; False when the parent is over."""
-    script, root, written = scripts.load("adopt"), engine.keys.root(domain), 1
+async def adopt(engine: Engine, domain: str, parent_id: str, children: Sequence[str]) -> Adopted:
+    """Write down what is about to be sent, unless the parent is over; whether it was cancelled is known for a
+    duplicate window."""
+    script, root, said = scripts.load("adopt"), engine.keys.root(domain), b"written"
     for start in range(0, len(children), _AT_ONCE):
-        args = [parent_id, MOST, *children[start : start + _AT_ONCE]]
-        written = await scripts.run(engine.redis, script, root, args)
-    return bool(written)
+        args = [engine.clock.now_ms(), engine.duplicate_window_ms, parent_id, MOST]
+        said = await scripts.run(engine.redis, script, root, [*args, *children[start : start + _AT_ONCE]])
+    return cast("Adopted", said.decode())
 
 
 async def of(engine: Engine, domain: str, parent_id: str) -> AsyncIterator[list[str]]:
@@ -35,3 +43,18 @@ async def of(engine: Engine, domain: str, parent_id: str) -> AsyncIterator[list[
             yield [line.decode() for line in page]
         if len(page) < _PAGE:
             return
+
+
+async def unreached(engine: Engine, domain: str) -> list[str]:
+    """Actions that were cancelled a while ago and whose children are to be gone over; the same ones again for
+    somebody who asks later, unless they were ``reached``."""
+    now_ms = engine.clock.now_ms()
+    args = [now_ms, now_ms + _AGAIN_MS, PARENTS_AT_ONCE]
+    ids = await scripts.run(engine.redis, scripts.load("unreached"), engine.keys.root(domain), args)
+    return [each.decode() for each in ids]
+
+
+async def reached(engine: Engine, domain: str, parent_id: str) -> None:
+    """The children of a cancelled action have been cancelled: forget them."""
+    await engine.redis.delete(engine.keys.of("children", domain, parent_id))
+    await engine.redis.zrem(engine.keys.of("cancelled_parents", domain), parent_id)

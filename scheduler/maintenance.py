@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -30,6 +30,7 @@ _CALIBRATE_EVERY_S = 60.0
 _PRUNE_EVERY_S = 60.0
 _FOLLOW_EVERY_S = 30.0
 _MOVE_EVERY_S = 30.0
+_GO_ON_EVERY_S = 10.0
 
 
 async def end_task(task: asyncio.Task[Any]) -> None:
@@ -113,7 +114,9 @@ class Maintenance(Loop):
 
     ``every_s``: how often to look for dead workers, by default once per heartbeat. Workers wake up for due
     work by themselves, so promoting here is a safety net: when something is due, and every
-    ``promote_every_s``. Rounds are spread at random so that many workers do not tick together.
+    ``promote_every_s``. ``go_on``: goes on in a domain with what a user of the engine began there and may
+    have died over; tells whether more is to be done at once. Rounds are spread at random so that many workers
+    do not tick together.
     """
 
     name = "maintenance"
@@ -127,9 +130,12 @@ class Maintenance(Loop):
         every_s: float | None = None,
         promote_every_s: float = 60.0,
         steady_s: Callable[[], float] = time.monotonic,
+        go_on: Callable[[str], Awaitable[bool]] | None = None,
     ) -> None:
         super().__init__()
         self._engine = engine
+        self._go_on = go_on
+        self._go_on_at_s = steady_s() + _GO_ON_EVERY_S * random.random()
         self._policies = policies or PolicyStore(engine)
         self._brought_up = 0
         self._every_s = engine.lease_ms / 3000 if every_s is None else every_s
@@ -160,7 +166,17 @@ class Maintenance(Loop):
         await self._prune()
         if await self._go_on_moving():
             delay_s = 0.0
+        if await self._go_on_with_others():
+            delay_s = 0.0
         return delay_s
+
+    async def _go_on_with_others(self) -> bool:
+        if self._go_on is None or self._steady_s() < self._go_on_at_s:
+            return False
+        left = [await self._go_on(domain) for domain in self._vigils]
+        if not any(left):
+            self._go_on_at_s = self._steady_s() + _GO_ON_EVERY_S * random.uniform(0.8, 1.2)
+        return any(left)
 
     async def _go_on_moving(self) -> bool:
         """A tenant whose mover died would stay paused: any worker goes on with it, some steps per round.

@@ -45,7 +45,7 @@ ON_LETTERS = ("redrive", "discard", "prune")
 ON_SCHEDULES = ("schedule", "declare", "fire")
 """What happens to schedules."""
 
-ON_CHILDREN = ("adopt",)
+ON_CHILDREN = ("adopt", "unreached")
 """What an action has sent."""
 
 OPERATIONS = ("override", "pause", "resume", "rehold", "register", "move", "instruct")

@@ -69,6 +69,7 @@ async def _loops(client: BaseRedisClient, domains: list[str], stopping: asyncio.
 
     from nooble_tasks._engine import Ticker, inspection, maintenance
     from nooble_tasks.logs import get_logger
+    from nooble_tasks.upkeep import upkeep
 
     log = get_logger(client.service_name)
     engine = client.bus.engine
@@ -82,7 +83,7 @@ async def _loops(client: BaseRedisClient, domains: list[str], stopping: asyncio.
                 found = []
             for domain in found:
                 if domain not in running:
-                    running[domain] = [maintenance.Maintenance(engine, [domain]), Ticker(engine, [domain])]
+                    running[domain] = [upkeep(client.bus, [domain]), Ticker(engine, [domain])]
                     for each in running[domain]:
                         each.start()
                     log.info("maintains %s", domain)

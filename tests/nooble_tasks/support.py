@@ -24,6 +24,7 @@ from nooble_tasks import (
     handles,
 )
 from nooble_tasks._engine import Keys, NewAction
+from nooble_tasks.children import go_on_cancelling
 
 DOMAIN = "probe"
 KEYS = Keys()
@@ -143,6 +144,15 @@ async def is_asleep(redis: Any, worker: BaseWorker) -> bool:
     except RedisError:
         return False
     return all(score is not None for score in scores)
+
+
+async def go_over_children(client: BaseRedisClient, domain: str = DOMAIN) -> None:
+    """What any worker does some seconds after actions that had sent others were cancelled."""
+    parents = KEYS.of("cancelled_parents", domain)
+    for parent in await client.redis_client.zrange(parents, 0, -1):
+        await client.redis_client.zadd(parents, {parent: 0})
+    while await go_on_cancelling(client.bus.engine, domain):
+        pass
 
 
 async def put_raw(redis: Any, action_id: str, payload: bytes, **more: Any) -> None:

@@ -25,6 +25,7 @@ from tests.nooble_tasks.support import (
     KEYS,
     ProbeService,
     action,
+    go_over_children,
     make_client,
     settings_for,
     soon,
@@ -74,6 +75,7 @@ async def test_cancelling_a_parent_cancels_its_children_and_theirs(
         assert await stranger.status() is State.RUNNING
         service.gate.set()
         assert await stranger.result(10) == "stays"
+    await go_over_children(client)
     await service.client.close()
 
 
@@ -99,6 +101,7 @@ async def test_children_of_an_attempt_that_ran_out_of_time_go_on_until_somebody_
         for each in (handle, *children):
             with pytest.raises(ActionCancelled):
                 await each.result(10)
+    await go_over_children(client)
     await own.close()
 
 
@@ -135,6 +138,7 @@ async def test_a_child_of_an_earlier_attempt_is_reached(
                 await each.result(10)
         assert (await soon(service.interrupted.get())).action_id == service.children[0].action_id
         assert await client.cancellations.many(everything=True) == (0, 0, 0)
+    await go_over_children(client)
     await service.client.close()
 
 
@@ -163,6 +167,7 @@ async def test_a_childs_children_of_earlier_attempts_are_reached_from_afar(
     for each in (handle, *service.children):
         with pytest.raises(ActionCancelled):
             await each.result(10)
+    await go_over_children(client)
     await service.client.close()
 
 

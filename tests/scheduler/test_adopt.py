@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scheduler import Outcome, children
-from tests.scheduler.world import World, new, some
+from tests.scheduler.world import MINUTE, World, new, some
 
 
 async def kept(world: World, parent: str) -> list[str]:
@@ -15,10 +15,10 @@ async def kept(world: World, parent: str) -> list[str]:
 async def test_it_outlives_attempts_and_ends_with_the_action(world: World) -> None:
     await world.enqueue(new("x1"))
     [claimed] = (await world.claim()).actions
-    assert await children.adopt(world.engine, world.domain, "x1", ["a", "b"])
+    assert await children.adopt(world.engine, world.domain, "x1", ["a", "b"]) == "written"
     await world.finish(claimed, outcome=Outcome.RETRY)
     [claimed] = (await world.claim()).actions
-    assert await children.adopt(world.engine, world.domain, "x1", ["c"])
+    assert await children.adopt(world.engine, world.domain, "x1", ["c"]) == "written"
     assert await kept(world, "x1") == ["a", "b", "c"]
     await world.finish(claimed)
     assert await kept(world, "x1") == []
@@ -37,14 +37,40 @@ async def test_who_cancels_is_told_and_can_still_read_it(world: World, running: 
         await world.engine.release(world.domain, "w1", claimed)
         assert await world.cancel("x1", "x2") == ["parent", "cancelled"]
     assert await kept(world, "x1") == ["a"]
-    assert 0 < await world.redis.pttl(world.key("children", "x1")) <= world.engine.response_ttl_ms
     assert not await world.redis.exists(world.key("parents"))
+    assert await world.redis.ttl(world.key("children", "x1")) == -1  # until somebody has reached them
+    assert await children.unreached(world.engine, world.domain) == []  # it may be at it
+    world.clock.advance(5_000)
+    assert await children.unreached(world.engine, world.domain) == ["x1"]
+    await children.reached(world.engine, world.domain, "x1")
+    assert not await world.redis.exists(world.key("cancelled_parents"), world.key("children", "x1"))
 
 
-async def test_of_an_action_that_is_over_nothing_is_kept(world: World) -> None:
+async def test_who_looks_after_the_children_may_die_too(world: World) -> None:
+    parents = [f"acme-{n}" for n in range(children.PARENTS_AT_ONCE + 1)]
+    await world.enqueue(*some(len(parents)))
+    for parent in parents:
+        await children.adopt(world.engine, world.domain, parent, ["a"])
+    await world.cancel(*parents)
+    world.clock.advance(5_000)
+    first = await children.unreached(world.engine, world.domain)
+    assert len(first) == children.PARENTS_AT_ONCE
+    assert {*first, *await children.unreached(world.engine, world.domain)} == {*parents}
+    assert await children.unreached(world.engine, world.domain) == []
+    world.clock.advance(MINUTE)
+    assert len(await children.unreached(world.engine, world.domain)) == children.PARENTS_AT_ONCE
+
+
+@pytest.mark.parametrize("way", [Outcome.COMPLETED, Outcome.CANCELLED, Outcome.EXPIRED, Outcome.DEAD])
+async def test_of_an_action_that_is_over_nothing_is_kept(world: World, way: Outcome) -> None:
+    """Whether it was cancelled is told for at least a duplicate window."""
     await world.enqueue(new("x1"))
-    await world.cancel("x1")
-    assert not await children.adopt(world.engine, world.domain, "x1", ["a"])
+    await world.finish(*(await world.claim()).actions, outcome=way)
+    said = "cancelled" if way is Outcome.CANCELLED else "over"
+    assert await children.adopt(world.engine, world.domain, "x1", ["a"]) == said
+    world.clock.advance(world.engine.duplicate_window_ms)
+    assert await children.adopt(world.engine, world.domain, "x1", ["a"]) == said
+    assert await children.adopt(world.engine, world.domain, "never", ["a"]) == "over"
     assert await kept(world, "x1") == []
 
 

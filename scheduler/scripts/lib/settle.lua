@@ -1,19 +1,20 @@
--- @keys cancel_asked actions done unique_holders response notify parents children
+-- @keys cancel_asked actions done unique_holders response notify parents children cancelled_parents
 -- @include variadic
 
 local NOTIFY_KEPT = 10000 -- announcements an absent client may miss: it reads the response lists instead
 local NOTIFY_TTL_MS = 60000
+local LOOKED_AFTER_MS = 5000 -- by then who cancelled has reached the children, and what was being sent is in line
 local INLINE_RESPONSE = 8192 -- bytes; a larger response is announced by its id alone
 
 -- What ended for good in this call: forget where it is, remember its outcome for one to two duplicate
 -- windows, store its response, tell who asked.
-local ended = {ids = {}, outcomes = {}, unique_keys = {}, announced = {}, children_ttl_ms = {}}
+local ended = {ids = {}, outcomes = {}, unique_keys = {}, announced = {}, cancelled = {}}
 
 local function settle(id, outcome, reply_to, response, response_ttl_ms, unique_key)
   ended.ids[#ended.ids + 1] = id
   ended.outcomes[#ended.outcomes + 1] = id
   ended.outcomes[#ended.outcomes + 1] = outcome
-  if outcome == 'cancelled' then ended.children_ttl_ms[id] = response_ttl_ms end
+  if outcome == 'cancelled' then ended.cancelled[id] = true end
   if unique_key ~= '-' then ended.unique_keys[#ended.unique_keys + 1] = unique_key end
   if reply_to ~= '-' and response ~= '' then
     local list = response_prefix .. id
@@ -30,16 +31,16 @@ local function settle(id, outcome, reply_to, response, response_ttl_ms, unique_k
   end
 end
 
--- What they have sent is asked for no more; of cancelled ones it is, by whoever cancelled them.
-local function forget_children()
+-- What they have sent is asked for no more; of cancelled ones it is: by whoever cancelled them, then by any worker.
+local function forget_children(now)
   if redis.call('EXISTS', parents_key) == 0 then return end
   each_slice(ended.ids, 4000, function(...)
     local ids = {...}
     for n, is_parent in ipairs(redis.call('SMISMEMBER', parents_key, ...)) do
       if is_parent == 1 then
         redis.call('SREM', parents_key, ids[n])
-        if ended.children_ttl_ms[ids[n]] then
-          redis.call('PEXPIRE', children_prefix .. ids[n], ended.children_ttl_ms[ids[n]])
+        if ended.cancelled[ids[n]] then
+          redis.call('ZADD', cancelled_parents_key, now + LOOKED_AFTER_MS, ids[n])
         else
           redis.call('DEL', children_prefix .. ids[n])
         end
@@ -51,7 +52,7 @@ end
 local function write_settled(now, duplicate_window_ms)
   if #ended.ids == 0 then return end
   write_all('HDEL', actions_key, ended.ids)
-  forget_children()
+  forget_children(now)
   local known = done_prefix .. math.floor(now / duplicate_window_ms)
   write_all('HSET', known, ended.outcomes)
   redis.call('PEXPIRE', known, 2 * duplicate_window_ms + 1000)
