@@ -149,9 +149,12 @@ class BaseRedisClient:
         prepared: list[Prepared] = []
         for action in actions:
             reply_to = "" if action.callback_action_type else client_id
-            prepared.append(await self._prepared(action, reply_to=reply_to))
-            if len(prepared) % _BEFORE_OTHERS == 0:
+            if len(prepared) % _BEFORE_OTHERS == _BEFORE_OTHERS - 1:
                 await asyncio.sleep(0)
+            if self.middleware or len(prepared) % _BEFORE_OTHERS == 0:  # where the policy is looked at
+                prepared.append(await self._prepared(action, reply_to=reply_to))
+            else:
+                prepared.append(self._prepare(action, reply_to=reply_to))
         enqueued = await send(self.bus, prepared, self.middleware)
         return [
             ActionHandle(self.bus, sent, domain, said.tier, accepted=said.accepted, refused=error_of(said))

@@ -29,6 +29,7 @@ _not_finite = re.compile(rb"NaN|Infinity")
 _brackets = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # +1 and -1 as signed bytes
 _all_but_brackets = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _BRACE, _BRACKET, _N, _I = b"{[NI"
+_SHORT = 2_000
 _SAMPLE_EVERY = 43
 _sampled_digits = re.compile(rb"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS // _SAMPLE_EVERY - 1))
 _huge_number = re.compile(rb"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS + 1))
@@ -64,9 +65,9 @@ def check_document(raw: bytes, limits: PayloadLimits = DEFAULT_LIMITS, *, what: 
             "send a reference to the data, or raise payload_max_bytes",
             details={"bytes": len(raw), "max_bytes": limits.max_bytes},
         )
-    # So few brackets cannot nest too deeply, wherever they are: the usual message is settled by two counts.
+    # So few brackets cannot nest too deeply, wherever they are: the usual message is settled by that.
     most = limits.max_depth + 1
-    if raw.count(_BRACE) + raw.count(_BRACKET) > most and _depth(raw) > most:
+    if _more_brackets(raw, most) and _depth(raw) > most:
         raise too_deep(limits, what)
     if len(raw) > MAX_DIGITS and _has_huge_number(raw):
         raise PayloadNotSerializable(
@@ -118,6 +119,20 @@ def of_result(error: NoobleError) -> NoobleError:
     place = "result" + path.removeprefix("data")
     message = error.message.replace(path, place, 1)
     return PayloadNotSerializable(message, details={**error.details, "path": place})
+
+
+def _more_brackets(raw: bytes, most: int) -> bool:
+    if len(raw) < _SHORT:
+        return raw.count(_BRACE) + raw.count(_BRACKET) > most
+    # Finding the next one is many times faster than counting when there are few in a long text.
+    for bracket in (_BRACE, _BRACKET):
+        at = raw.find(bracket)
+        while at >= 0:
+            most -= 1
+            if most < 0:
+                return True
+            at = raw.find(bracket, at + 1)
+    return False
 
 
 def _depth(raw: bytes) -> int:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import string
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import assume, example, given
@@ -92,6 +96,24 @@ class TestId:
         made = {ids.new_id() for _ in range(10_000)}
         assert len(made) == 10_000
         assert all(ids.is_id(value) and len(value) == 32 for value in made)
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+    def test_a_forked_process_makes_others(self) -> None:
+        text = """
+import os
+from nooble_tasks.ids import new_id
+new_id()
+if child := os.fork():
+    os.waitpid(child, 0)
+print(*(new_id() for _ in range(300)), flush=True)
+"""
+        said = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+        assert len(set(said.stdout.split())) == 600
+
+    def test_threads_never_get_the_same(self) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(lambda _: [ids.new_id() for _ in range(2_000)], range(8)))
+        assert len({value for each in made for value in each}) == 16_000
 
 
 class TestInjective:

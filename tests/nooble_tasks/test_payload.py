@@ -45,9 +45,9 @@ class TestDepth:
     def test_brackets_in_strings_do_not_count(self, text: str) -> None:
         check_document(json.dumps({"data": [text] * 50}).encode(), PayloadLimits(max_depth=1))
 
-    @given(st.integers(1, 100))
-    def test_the_limit_is_exact(self, depth: int) -> None:
-        raw = b'{"data":' + b"[" * depth + b"]" * depth + b"}"
+    @given(st.integers(1, 100), st.sampled_from([0, 10_000]))
+    def test_the_limit_is_exact(self, depth: int, letters: int) -> None:
+        raw = b'{"data":' + b"[" * depth + b'"' + b"x" * letters + b'"' + b"]" * depth + b"}"
         check_document(raw, PayloadLimits(max_depth=depth))
         with pytest.raises(PayloadTooDeep, match=f"more than {depth - 1} levels"):
             check_document(raw, PayloadLimits(max_depth=depth - 1))

@@ -85,7 +85,8 @@ local function enqueue_any()
     local stream, said, tier = place[1], place[2], place[3]
     if not stream then return said end
     local size, due = #head + #data, tonumber(due_ms) or 0
-    local refused = over_backlog and over_backlog(stream, tier, size) or too_late(stream, head, now_ms)
+    local refused = over_backlog and over_backlog(stream, tier, size)
+      or string.sub(head, #id + 4, #id + 6) ~= ' 0 ' and too_late(stream, head, now_ms) -- it has a deadline
       or over_limit and over_limit(stream, tier, due, now_ms, periods)
     if refused then return refused end
     local later = due > now_ms

@@ -34,6 +34,18 @@ local function enter_streams(streams)
   for tier, tenants in pairs(by_tier) do enter_ready(tier, tenants) end
 end
 
+-- stream -> what waits there, for each of `streams`.
+local function waiting_of(streams)
+  local counts, many = {}, #streams
+  if many > 15 and redis.call('HLEN', waiting_key) <= 2 * many then -- a small hash is searched anew for each field
+    local all = redis.call('HGETALL', waiting_key)
+    for i = 1, #all, 2 do counts[all[i]] = all[i + 1] end
+    return counts
+  end
+  for i, count in ipairs(redis.call('HMGET', waiting_key, unpack(streams))) do counts[streams[i]] = count end
+  return counts
+end
+
 -- Count `added[stream]` more actions as waiting, for each of `streams`.
 local function add_waiting(streams, added)
   local first = streams[1]
@@ -42,10 +54,10 @@ local function add_waiting(streams, added)
     if redis.call('HINCRBY', waiting_key, first, added[first]) == added[first] then enter_streams(streams) end
     return
   end
-  local counts = redis.call('HMGET', waiting_key, unpack(streams))
+  local counts = waiting_of(streams)
   local updates, entering = {}, {}
-  for i, stream in ipairs(streams) do
-    local count = tonumber(counts[i] or 0)
+  for _, stream in ipairs(streams) do
+    local count = tonumber(counts[stream] or 0)
     if count == 0 then entering[#entering + 1] = stream end
     updates[#updates + 1] = stream
     updates[#updates + 1] = count + added[stream]
