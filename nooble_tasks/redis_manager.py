@@ -138,7 +138,8 @@ class RedisManager:
             )
         return ClientFactory(self._settings, parse_redis_url(self._url))
 
-    def _open(self) -> redis_asyncio.Redis:
+    def open(self) -> redis_asyncio.Redis:
+        """The client for commands, whether the server answers or not: it connects at its first command."""
         if self._client is None:
             self._client = self._factory().pooled()
         return self._client
@@ -158,7 +159,7 @@ def get_redis_client(settings: CommonAppSettings | None = None) -> redis_asyncio
     loop = asyncio.get_running_loop()
     if _default is None or _default_loop is not loop:
         _default, _default_loop = RedisManager(settings or CommonAppSettings()), loop
-    return _default._open()
+    return _default.open()
 
 
 async def close_redis_client() -> None:

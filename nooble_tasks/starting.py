@@ -13,14 +13,15 @@ from .phase import Phase
 _AGAIN_S = 1.0
 
 
-async def insist(step: Callable[[], Awaitable[None]], phase: Phase, logger: logging.Logger) -> None:
-    """Do it until it succeeds, or the worker is told to leave; not when Redis says no."""
+async def insist(step: Callable[[], Awaitable[None]], phase: Phase, logger: logging.Logger) -> bool:
+    """Do it until it succeeds, or the worker is told to leave (False); not when Redis says no."""
     while not phase.leaving:
         try:
             await step()
-            return
+            return True
         except (AuthenticationError, NoPermissionError):
             raise
         except (RedisError, OSError) as error:
             logger.warning("starting: %s; again in %.1f s", error, _AGAIN_S)
             await asyncio.sleep(_AGAIN_S)
+    return False

@@ -142,7 +142,8 @@ class BaseWorker:
         """Work until stopped: by `stop`, a stop message or, in a burst, for lack of work."""
         self._ended.clear()
         try:
-            await insist(self.bus.ready, self.phase, self._logger)
+            if not await insist(self.bus.ready, self.phase, self._logger):
+                return
             await check_at_start(self.bus.redis, self.app_settings, self._logger)
             for service in self._services.values():
                 await service.start()
@@ -152,12 +153,11 @@ class BaseWorker:
                 for service in self._services.values()
                 if service.has_handlers_in("process")
             )
-            await insist(self._ensure_consumer_group_exists, self.phase, self._logger)
+            if not await insist(self._ensure_consumer_group_exists, self.phase, self._logger):
+                return
             self._logger.info(
                 "worker %s is ready for %s, %d slots",
-                self.worker_id,
-                ", ".join(self._lines),
-                self.concurrency,
+                *(self.worker_id, ", ".join(self._lines), self.concurrency),
             )
             if self._maintenance is not None:
                 self._maintenance.start()

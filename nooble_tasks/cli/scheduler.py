@@ -47,7 +47,7 @@ async def _maintain(domains: list[str]) -> int:
 
     for domain in domains:
         check_domain(domain)
-    async with connected(service_name="nooble_scheduler") as client:
+    async with connected(service_name="nooble_scheduler", wait=True) as client:
         settings = client.settings
         init_logging(settings.log_level, format=settings.log_format, service_name=client.service_name)
         stopping, interrupted = asyncio.Event(), asyncio.Event()

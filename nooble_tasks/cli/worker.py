@@ -107,8 +107,10 @@ async def _work(
     all_settings = [settings.replace(redis_url=url) for settings in all_settings]
     first = all_settings[0]
     init_logging(first.log_level, format=first.log_format, service_name=first.service_name)
-    async with RedisManager(first) as manager:
-        redis = manager.get_client()
+    async with AsyncExitStack() as opened:
+        manager = RedisManager(first)
+        opened.push_async_callback(manager.close)
+        redis = manager.open()  # the worker waits for a server that does not answer yet
         services = [
             _service(cls, settings, redis) for cls, settings in zip(classes, all_settings, strict=True)
         ]

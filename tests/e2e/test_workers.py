@@ -17,8 +17,9 @@ from redis.asyncio import Redis
 from nooble_tasks import ActionHandle, BaseRedisClient, CommonAppSettings, DomainAction, RedisManager
 from nooble_tasks._engine import inspection
 from nooble_tasks.embedded import EmbeddedServer
-from tests.e2e.processes import Running, running, until
+from tests.e2e.processes import Running, running, until, wait_until
 from tests.e2e.shop import GATE, RUNS
+from tests.nooble_tasks.redis_servers import server
 
 TARGET = "tests.e2e.shop:ShopService"
 SETTINGS = {"NOOBLE_DOMAIN_NAME": "shop", "NOOBLE_LEASE_S": "2", "NOOBLE_LOG_FORMAT": "text"}
@@ -198,3 +199,29 @@ async def test_a_worker_ends_although_redis_is_gone(
         worker.send(signal.SIGTERM)
         assert await asyncio.to_thread(worker.wait) == 0, worker.output
         assert "Traceback" not in worker.output
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("command", [("worker", TARGET), ("scheduler", "shop")], ids=["worker", "scheduler"])
+def test_who_starts_before_the_server_waits_for_it(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """After an outage of a whole site nobody says who comes up first."""
+    path = tmp_path / "redis.sock"
+    settings = {**SETTINGS, "NOOBLE_REDIS_URL": f"unix://{path}"}
+    with running(tmp_path / "1.log", *command, settings=settings) as early:
+        wait_until(lambda: "again in 1" in early.output, "it asks again")
+        with server("--unixsocket", str(path)):
+            wait_until(lambda: "is ready" in early.output or "maintains" in early.output, "it works")
+            early.send(signal.SIGTERM)
+            assert early.wait() == 0, early.output
+    assert "Traceback" not in early.output
+
+
+@pytest.mark.faults
+def test_who_waits_for_the_server_can_be_stopped(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "NOOBLE_REDIS_URL": "redis://127.0.0.1:1/0"}
+    with running(tmp_path / "1.log", "worker", TARGET, settings=settings) as early:
+        wait_until(lambda: "again in 1" in early.output, "it asks again")
+        early.send(signal.SIGTERM)
+        assert early.wait() == 0, early.output
+    assert "is ready" not in early.output
+    assert "Traceback" not in early.output
