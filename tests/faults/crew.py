@@ -16,8 +16,9 @@ from typing import Any, Self
 
 from redis.exceptions import RedisError
 
-from nooble_tasks import BaseWorker, QueueUnavailable, RedisManager
+from nooble_tasks import BaseWorker, QueueUnavailable, RedisManager, slots
 from nooble_tasks.logs import init_logging
+from nooble_tasks.lookahead import Lookahead
 from tests.faults.workshop import POLICY, Workshop, workshop_settings
 
 PATIENCE_S = 30.0
@@ -93,6 +94,7 @@ def work(url: str, policy_file: str, concurrency: int, values: dict[str, Any]) -
 async def _run(url: str, policy_file: str, concurrency: int, values: dict[str, Any]) -> None:
     tells_tasks, many = values.pop("tells_tasks", False), values.pop("workers", 1)
     jump_s, ahead_s = values.pop("clock_jump_s", 0), values.pop("server_ahead_s", 0)
+    claims_ahead = values.pop("claims_ahead", 0)
     settings = workshop_settings(url, policy_file, **values)
     init_logging("CRITICAL", format="text", service_name="workshop_service")
     async with RedisManager(settings) as manager:
@@ -100,6 +102,8 @@ async def _run(url: str, policy_file: str, concurrency: int, values: dict[str, A
         service = Workshop(app_settings=settings, direct_redis_conn=redis)
         worker = BaseWorker(settings, redis, service, concurrency=concurrency)
         worker.install_signal_handlers()
+        if claims_ahead:
+            _claim_ahead(worker, claims_ahead)
         if ahead_s:
             await worker.bus.ready()
             worker.bus.clock._from_steady_s += ahead_s  # type: ignore[attr-defined]
@@ -112,6 +116,16 @@ async def _run(url: str, policy_file: str, concurrency: int, values: dict[str, A
         finally:
             if telling is not None:
                 telling.cancel()
+
+
+def _claim_ahead(worker: BaseWorker, many: int) -> None:
+    """So many, whatever the handlers take, and never given back for lack of a slot."""
+
+    class Ahead(Lookahead):
+        most = many
+
+    slots.LOOK_S = 600.0
+    worker._slots.lookahead = Ahead(worker.concurrency)
 
 
 async def _tell_tasks(redis: Any) -> None:
