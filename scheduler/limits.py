@@ -141,7 +141,9 @@ def unspend(limit: Limit, state: Any, at_ms: int) -> Any:
 
     It is given back only where that cannot let more through than the limit allows: a moving window forgets
     exactly that start, the others count one less where the window in which it was counted still says
-    something. A start counted by a clock that was behind stays counted.
+    something. A clock that was behind may have counted it later than ``at_ms``: at the newest start of a
+    moving window, or in a window or period that began after it. Then it stays counted; of a sliding window
+    one goes from the window before, which weighs less, if ``at_ms`` lies in that one.
     """
     match limit.strategy:
         case Strategy.MOVING_WINDOW:
