@@ -75,7 +75,7 @@ class Bus:
         # However many callers there are, so many talk to Redis at once; the others wait their turn instead of
         # opening a connection each, or failing where the pool's size is bounded.
         self.calls = asyncio.Semaphore(max(settings.redis_max_connections // 2, 1))
-        self.replies = ReplyListener(redis, self.keys, calls=self.calls)
+        self.replies = ReplyListener(self._scripts, self.keys, calls=self.calls)
         self._policy_known_until_s = 0.0
         self._calibrating = asyncio.Lock()
 

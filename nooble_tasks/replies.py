@@ -76,7 +76,8 @@ class ReplyListener:
     async def look(self, domain: str, action_id: str) -> bytes | None:
         """Read a response where it is stored, without waiting and without removing it."""
         async with self._calls:
-            raw: bytes | None = await self._redis.lindex(self._keys.response(domain, action_id), 0)
+            key = self._keys.response(domain, action_id)
+            raw: bytes | None = await self._redis.execute_command("LINDEX", key, 0)
         return raw
 
     async def interrupt(self, domain: str) -> None:

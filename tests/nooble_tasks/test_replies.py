@@ -56,6 +56,18 @@ async def test_ten_thousand_callers_wait_over_one_connection(redis: Redis, clien
     assert len(responses) == MANY
 
 
+async def test_who_asks_for_a_result_needs_no_connection_of_his_own(
+    redis: Redis, client: BaseRedisClient
+) -> None:
+    """It is looked for first, on the connection that all calls share."""
+    handles = await client.enqueue_actions([action() for _ in range(50)])
+    before = len(await redis.client_list())
+    waiting = [asyncio.create_task(handle.result(20)) for handle in handles]
+    await answer_everything(client, 50)
+    assert await soon(asyncio.gather(*waiting)) == [1] * 50
+    assert len(await redis.client_list()) <= before + 2, "the reader, and one for other commands"
+
+
 async def _waiting(redis: Redis, count: int) -> bool:
     return await cast("Awaitable[int]", redis.hlen("nooble:probe:actions")) == count
 
