@@ -14,12 +14,12 @@ def about_worker(worker: BaseWorker, services: Iterable[BaseService]) -> dict[st
     """Its service, slots and state; and the action types it handles, where that is known."""
     about = {"service": worker.service_name, "slots": worker.concurrency, "state": worker.phase.state}
     handled = [service.only_handles() for service in services]
-    if None not in handled and not _handles_itself(type(worker)):
+    if None not in handled and not handles_itself(type(worker)):
         about["handles"] = sorted({name for names in handled for name in names or ()})
     return about
 
 
-def _handles_itself(kind: type[BaseWorker]) -> bool:
+def handles_itself(kind: type[BaseWorker]) -> bool:
     """Whether a subclass takes actions past its services."""
     from .worker import BaseWorker
 

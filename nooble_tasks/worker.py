@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -18,7 +19,7 @@ from redis.exceptions import RedisError
 
 from . import worker_signals
 from ._engine import SchedulerError
-from .about_worker import about_worker
+from .about_worker import about_worker, handles_itself
 from .actions import DomainAction
 from .anteroom import Anteroom
 from .bus import Bus
@@ -78,12 +79,14 @@ class BaseWorker:
         self.bus = Bus.of(async_redis_conn, app_settings)
         self.queue_manager = self.bus.queue_manager
         self.redis_client = BaseRedisClient(self.service_name, async_redis_conn, app_settings)
-        self.concurrency = concurrency or app_settings.concurrency
         self._logger: logging.Logger = get_logger(self.service_name)
         self._services = by_domain(services)
         self._middleware = tuple(middleware)
         self._opened = AsyncExitStack()
         self._pools = Pools(app_settings)
+        most = math.inf if handles_itself(type(self)) else self._pools.most_at_once(services)
+        # More slots would take from other workers what can only wait here.
+        self.concurrency = int(min(concurrency or app_settings.concurrency, most))
         for service in services:
             service.use_pools(self._pools)
         self._slots = Slots(self.concurrency)

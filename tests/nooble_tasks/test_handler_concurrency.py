@@ -191,3 +191,36 @@ async def test_a_thread_that_comes_back_starts_nothing_beside_a_full_worker(
         service.gate.set()
         assert [await each.result(10) for each in (alone, second)] == ["alone", "second"]
     assert service.most_running == 1
+
+
+class Blocking(BaseService):
+    """Plain functions alone: no more of them run at once than there are threads."""
+
+    def __init__(self) -> None:
+        super().__init__(app_settings=settings_for(handler_threads=2))
+        self.running = threading.Semaphore(0)
+        self.go_on = threading.Event()
+
+    @handles("probe.block")
+    def block(self, data: int) -> int:
+        self.running.release()
+        self.go_on.wait(20)
+        return data
+
+
+async def test_what_a_worker_cannot_run_is_left_to_others(redis: Redis, client: BaseRedisClient) -> None:
+    one, other = Blocking(), Blocking()
+    async with (
+        working(redis, one, concurrency=20, grace_s=10) as worker,
+        working(redis, other, concurrency=20, grace_s=10),
+    ):
+        sent = await client.enqueue_actions([action("block", n) for n in range(4)])
+        try:
+            for service in (one, other):
+                for _ in range(2):
+                    assert await asyncio.to_thread(service.running.acquire, timeout=5)
+        finally:
+            one.go_on.set()
+            other.go_on.set()
+        assert [await each.result(10) for each in sent] == [0, 1, 2, 3]
+        assert worker.concurrency == 2
