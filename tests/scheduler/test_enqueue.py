@@ -142,6 +142,20 @@ async def test_more_than_one_script_call_takes(world: World) -> None:
     assert await world.claim_ids(slots=500) == [action.action_id for action in actions[:500]]
 
 
+@pytest.mark.parametrize("before", [0, 7, 200])
+async def test_many_tenants_in_a_call_are_counted_each(world: World, before: int) -> None:
+    """Where few others wait, all counts are read at once."""
+    for n in range(before):
+        await world.enqueue(new(f"old-{n}", f"tenant{n}"))
+    await world.enqueue(*[new(f"new-{n}", f"tenant{n % 20}") for n in range(50)])
+    counts = {
+        f"tenant{n}:enterprise": str((n < before) + (n < 20) * 2 + (n < 10)) for n in range(max(before, 20))
+    }
+    picture = await world.snapshot()
+    assert picture["waiting"] == counts
+    assert picture["ready:enterprise"] == {name.split(":")[0]: 0 for name in counts}
+
+
 async def test_many_are_sent_in_short_calls(world: World) -> None:
     before = (await world.redis.info("commandstats")).get("cmdstat_evalsha", {"calls": 0})["calls"]
     assert all(said.accepted for said in await world.enqueue(*some(1_250)))
