@@ -7,15 +7,16 @@
 --       actions: (tenant:tier, id, head, data, due_ms, unique_key)*, '' for no tier, due time or unique key
 -- @include domain_tag
 -- @include wake
--- @defer any_actions enqueue_any enter_streams
+-- @defer entering enter_ready
+-- @defer any_actions enqueue_any
 -- REPLY: per action, or without a list of the only one, 1 (accepted in the tier it claims), '+<tier>' (accepted in that one), 0 (this id is already
 --        known), '=<id> <tier>' (that alive action is in its way), -1 (the stream's key holds something else),
 --        '!<reason> …' (refused, nothing written of it: see scheduler/admission.py); or
 --        'nopolicy', or {'periods', name*}: call again with these; or {'zones', name*}: write them first
 
--- The usual action goes a short way: alone, due now, without deadline and unique key, to a stream that is there,
--- under a policy whose tiers neither refuse nor have moved. Until all of that is sure nothing is written, and
--- whatever is not so goes the long way. What one costs is mostly what Lua makes anew: functions, tables, text.
+-- The usual action goes a short way: alone, due now, without deadline and unique key, under a policy whose tiers
+-- neither refuse nor have moved. Until all of that is sure nothing is written, and whatever is not so goes the
+-- long way. What one costs is mostly what Lua makes anew in each call: functions, tables, text.
 repeat
   local claim, id, head = ARGV[actions_at], ARGV[actions_at + 1], ARGV[actions_at + 2]
   if ARGV[actions_at + 6] or ARGV[actions_at + 4] ~= '' or ARGV[actions_at + 5] ~= '' then break end
@@ -44,14 +45,16 @@ repeat
     or redis.call('HEXISTS', done_prefix .. period_before, id) == 1 then break end
 
   local stream, data = tenant .. ':' .. tier, ARGV[actions_at + 3]
-  local entry = redis.pcall('XADD', domain_tag .. stream, 'NOMKSTREAM', '*', 'head', head, 'data', data)
+  local key = domain_tag .. stream
+  local entry = redis.pcall('XADD', key, 'NOMKSTREAM', '*', 'head', head, 'data', data)
+  if not entry then -- there is no stream yet, or no more
+    redis.call('XGROUP', 'CREATE', key, 'workers', '0', 'MKSTREAM')
+    entry = redis.call('XADD', key, '*', 'head', head, 'data', data)
+  end
   if type(entry) ~= 'string' then break end
   redis.call('HSET', actions_key, id, stream .. ' ' .. entry)
   redis.call('HINCRBY', counters_key, tier .. ':enqueued', '1')
-  if redis.call('HINCRBY', waiting_key, stream, '1') == 1 then
-    local _, enter_streams = any_actions()
-    enter_streams({stream})
-  end
+  if redis.call('HINCRBY', waiting_key, stream, '1') == 1 then entering()(tier, {tenant}) end
   wake_one()
   return stream == claim and 1 or '+' .. tier
 until true

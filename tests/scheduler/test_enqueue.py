@@ -28,7 +28,9 @@ async def test_accepted(world: World) -> None:
     }
 
 
-@pytest.mark.parametrize("first", ["nobody waits", "somebody waits", "a sleeper", "a foreign key"])
+@pytest.mark.parametrize(
+    "first", ["nobody waits", "somebody waits", "a sleeper", "no stream", "a tag", "a foreign key"]
+)
 async def test_alone_or_in_company_the_same_is_written(redis: Redis, first: str) -> None:
     """One alone goes a shorter way through the script."""
     written = []
@@ -36,8 +38,13 @@ async def test_alone_or_in_company_the_same_is_written(redis: Redis, first: str)
         await redis.flushall()
         world = World(redis)
         await world.worker("w1")
-        await world.enqueue(new("x1"))  # the stream is there
-        if first == "nobody waits":
+        if first != "no stream":
+            await world.enqueue(new("x1"))
+        if first == "a tag":  # what it has used already counts on
+            await redis.zadd(world.key("tags", "enterprise"), {"acme": 7, "other": 9})
+            await world.redis.hset(world.key("fairness"), "vt:enterprise", 5)
+            await redis.delete(world.key("waiting"), world.key("ready", "enterprise"))
+        elif first == "nobody waits":
             await world.claim_ids(slots=1)
         elif first == "a sleeper":
             await world.claim_ids(slots=5)
