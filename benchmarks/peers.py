@@ -114,7 +114,8 @@ def _about_bullmq() -> dict[str, str]:
     package = json.loads((environment("bullmq") / "node_modules/bullmq/package.json").read_text("utf-8"))
     return {
         "version": package["version"],
-        "best": "concurrency 100, ioredis, results kept an hour; many are enqueued by addBulk, 100 per call",
+        "best": "concurrency 100, ioredis, results kept an hour; many are enqueued by addBulk, 100 per call, "
+        "two calls under way",
         "ranks": "priority = the tenant's own sequence number",
         "tuned": "lockDuration 3 s, stalledInterval 1 s, maxStalledCount 3",
     }

@@ -32,8 +32,13 @@ async def drain(peer: Peer, order: Order) -> dict[str, float]:
     """Enqueue in bulk, then work until the last result is stored; then some one by one."""
     text = TEXT.get(order.kind, PLAIN_TEXT)
     started = time.perf_counter()
-    for first in range(0, order.count, BATCH):
-        await peer.send_many(order.kind, [text] * min(BATCH, order.count - first), 1)
+    lists = iter(range(0, order.count, BATCH))
+
+    async def send_lists() -> None:
+        for first in lists:
+            await peer.send_many(order.kind, [text] * min(BATCH, order.count - first), 1)
+
+    await asyncio.gather(*(send_lists() for _ in range(peer.lists_at_once)))
     bulk = order.count / (time.perf_counter() - started)
     started, cpu = time.perf_counter(), cpu_s()
     await peer.start()

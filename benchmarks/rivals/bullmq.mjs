@@ -66,8 +66,15 @@ const roles = {
   async drain() {
     const text = TEXT[order.kind] ?? PLAIN_TEXT;
     let started = now();
-    for (let first = 0; first < order.count; first += BATCH)
-      await sendMany(order.kind, Array(Math.min(BATCH, order.count - first)).fill(text), 1);
+    let first = 0;
+    const sendLists = async () => {
+      while (first < order.count) {
+        const size = Math.min(BATCH, order.count - first);
+        first += size;
+        await sendMany(order.kind, Array(size).fill(text), 1);
+      }
+    };
+    await Promise.all([sendLists(), sendLists()]); // one list is made while the other's answer is under way
     const bulk = order.count / (now() - started);
     let left = order.count;
     started = now();

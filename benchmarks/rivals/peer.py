@@ -82,6 +82,8 @@ class Peer:
     ranks = ""
     """How its priorities are set by hand; empty: it has none that reach past what a worker has taken."""
     tuned = ""
+    lists_at_once = 1
+    """Lists under way while many are enqueued: two where a list is one call, who gathers overlaps anyway."""
 
     def __init__(self, order: Order, tasks: Tasks) -> None:
         self.order, self.tasks = order, tasks

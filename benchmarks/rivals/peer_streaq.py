@@ -16,10 +16,12 @@ class Rival(Peer):
     package = "streaq"
     about = (
         "concurrency and prefetch 100 (a slot never waits for a read), silent tasks (a log line costs more "
-        "than a no-op), results kept 300 s, uvloop; many are enqueued by enqueue_many, 100 per call"
+        "than a no-op), results kept 300 s, uvloop; many are enqueued by enqueue_many, 100 per call, two "
+        "calls under way"
     )
     ranks = "two priorities: a tenant's first 10 on the high one"
     tuned = "idle_timeout 3 s"
+    lists_at_once = 2
     _running: Any
 
     async def open(self) -> None:
