@@ -14,7 +14,7 @@ from .dead_view import show_letter, show_list, to_dict
 from .dead_work import Work, check_type, meant
 from .exits import EXPLAINED, FAILED, OK, USAGE, Ended
 from .loops import run_async
-from .operating import By, Why, author
+from .operating import AsJson, By, Why, Yes, author
 
 if TYPE_CHECKING:
     from nooble_tasks._engine import DeadLetter, OpenedLetter
@@ -39,8 +39,6 @@ Limit = Annotated[int, typer.Option(min=0, help="So many at most; 0 for all.")]
 Everything = Annotated[bool, typer.Option("--all", help="All of them, when nothing else says which.")]
 Rate = Annotated[str | None, typer.Option(help="Not all at once but so many: 50/s, 10/m, 600/h.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many are meant.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:

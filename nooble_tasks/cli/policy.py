@@ -12,6 +12,7 @@ from .console import err, out, print_json
 from .exits import EXPLAINED, FAILED, OK, USAGE, Ended
 from .login import login
 from .loops import run_async
+from .operating import AsJson, By
 
 if TYPE_CHECKING:
     from nooble_tasks._engine import DryRun, PolicyStore, PolicyVersion, Published
@@ -26,12 +27,10 @@ File = Annotated[
     str, typer.Argument(metavar="FILE", help="Such as config/tiers.toml; - reads standard input.")
 ]
 Version = Annotated[int, typer.Argument(metavar="VERSION", help="A number of `nooble policy history`.")]
-By = Annotated[str | None, typer.Option(help="Who does it; default: the login name.")]
 Expect = Annotated[
     int | None, typer.Option(min=0, help="Only in place of this version (0: of none); asks nothing then.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="In place of whatever is in force; asks nothing.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Moves = Annotated[
     list[str] | None,
     typer.Option("--move", metavar="OLD=NEW", help="Who is in OLD, a tier that the file lacks, goes to NEW."),

@@ -12,6 +12,7 @@ import typer
 from .console import complain, print_json
 from .exits import EXPLAINED, FAILED, OK
 from .loops import run_async
+from .operating import AsJson
 
 if TYPE_CHECKING:
     from nooble_tasks.client import BaseRedisClient
@@ -27,7 +28,6 @@ Delay = Annotated[float | None, typer.Option(min=0, help="Start in so many secon
 RunAt = Annotated[str | None, typer.Option(help="Start then at the earliest: 2030-01-31T09:00:00+01:00.")]
 Deadline = Annotated[float | None, typer.Option(min=0, help="Do not start after so many seconds.")]
 Key = Annotated[str | None, typer.Option(help="Idempotency key: the same key twice is one action.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from . import simulate_record
 from .console import out, print_json
 from .exits import EXPLAINED, FAILED, OK, USAGE, Ended
 from .loops import run_async
+
+if TYPE_CHECKING:
+    from .simulate_work import Answer
 
 simulate = typer.Typer(invoke_without_command=True, epilog=EXPLAINED)
 
@@ -117,9 +120,7 @@ def run(
     """
     if context.invoked_subcommand:
         return OK
-    if not policy or bool(workload) == bool(trace):
-        missing = "--policy FILE" if not policy else "either --workload FILE or --trace CSV"
-        raise Ended(f"say {missing}\n`nooble simulate --help` has examples", USAGE)
+    policies = _asked(policy, workload, trace)
     from nooble_tasks._engine import simulation
 
     from .simulate_work import Question, answer, fleets
@@ -140,21 +141,37 @@ def run(
             domain=domain,
         )
         load = simulation.read_trace(trace or "", form, simulation.parse_tier_rule(tier_rule))
-    question = Question(load, policy, fleets(workers, slots, what_if or ()), target or (), max_workers)
+    question = Question(load, policies, fleets(workers, slots, what_if or ()), target or (), max_workers)
     found = run_async(answer(question))
     if html:
-        from .simulate_html import page
-
-        html.write_text(page(found), encoding="utf-8")
+        _write_page(found, html)
     if as_json:
         print_json({"seed": seed if workload else None, **found.to_dict()})
     else:
-        from .simulate_view import show
-
-        show(found, tenants)
-        if html:
-            out().print(f"\n{html} has the plots", style="dim")
+        _show(found, tenants, html)
     return OK if found.kept else FAILED
+
+
+def _asked(policies: list[str] | None, workload: Path | None, trace: Path | None) -> list[str]:
+    """The policies, if it was said what to play under them; else the command ends."""
+    if policies and bool(workload) != bool(trace):
+        return policies
+    missing = "--policy FILE" if not policies else "either --workload FILE or --trace CSV"
+    raise Ended(f"say {missing}\n`nooble simulate --help` has examples", USAGE)
+
+
+def _write_page(found: Answer, to: Path) -> None:
+    from .simulate_html import page
+
+    to.write_text(page(found), encoding="utf-8")
+
+
+def _show(found: Answer, tenants: int, html: Path | None) -> None:
+    from .simulate_view import show
+
+    show(found, tenants)
+    if html:
+        out().print(f"\n{html} has the plots", style="dim")
 
 
 def _span_ms(text: str) -> int:

@@ -12,6 +12,7 @@ from nooble_tasks._engine import SortBy
 from .console import out, print_json
 from .exits import EXPLAINED, OK
 from .loops import run_async
+from .operating import AsJson
 
 if TYPE_CHECKING:
     from nooble_tasks._engine import TenantRow, Tenants
@@ -23,7 +24,6 @@ Tier = Annotated[str | None, typer.Option(help="Only tenants of that tier.")]
 Sort = Annotated[SortBy, typer.Option(help="Most first; oldest: the longest wait, looks at every line.")]
 Top = Annotated[int, typer.Option("--top", "-n", min=1, max=10_000, help="How many of each domain.")]
 Held = Annotated[bool, typer.Option("--held", help="Only tenants that a limit holds.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -10,6 +10,7 @@ import typer
 from .console import out, print_json
 from .exits import EXPLAINED, OK
 from .loops import run_async
+from .operating import AsJson
 
 if TYPE_CHECKING:
     from nooble_tasks._engine import TierStanding
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 Domains = Annotated[
     list[str] | None, typer.Argument(metavar="[DOMAIN]...", help="Default: every domain on the server.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:

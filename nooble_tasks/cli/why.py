@@ -10,13 +10,13 @@ import typer
 from .console import out, print_json
 from .exits import EXPLAINED, OK
 from .loops import run_async
+from .operating import AsJson
 
 if TYPE_CHECKING:
     from nooble_tasks._engine import Why
 
 ActionId = Annotated[str, typer.Argument(metavar="ACTION_ID", help="As `nooble enqueue` prints it.")]
 Domain = Annotated[str | None, typer.Option(help="Where it was sent; default: every domain on the server.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
