@@ -113,15 +113,20 @@ class Membership:
             self._announcing = asyncio.create_task(self._announce(), name="nooble-announce")
 
     async def _announce(self) -> None:
-        while self._again:
-            self._again = False
-            try:
-                await self._describe()
-            except (RedisError, OSError, SchedulerError) as error:
-                _log.warning("telling the state of %s: %s; again in %.1f s", self.worker_id, error, _AGAIN_S)
-                self._again = True
-                await asyncio.sleep(_AGAIN_S)
-        self._announcing = None
+        try:
+            while self._again:
+                self._again = False
+                try:
+                    await self._describe()
+                except (RedisError, OSError, SchedulerError) as error:
+                    _log.warning(
+                        "telling the state of %s: %s; again in %.1f s", self.worker_id, error, _AGAIN_S
+                    )
+                    self._again = True
+                    await asyncio.sleep(_AGAIN_S)
+        finally:
+            if self._announcing is asyncio.current_task():
+                self._announcing = None
 
     async def _describe(self) -> None:
         self._since_ms = self._since_ms or self._bus.clock.now_ms()

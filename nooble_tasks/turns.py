@@ -132,6 +132,8 @@ class Turns:
         for line in self._lines:
             worker_id = self._worker_id()
             try:
+                if line.unsure:
+                    await self._give_back_strangers(line, worker_id)
                 if line.ended:
                     await self._engine.finish(line.domain, worker_id, line.take_ended())
                 if line.interrupted:
@@ -233,15 +235,9 @@ class Turns:
         self._failures = 0
 
     async def _take_stock(self, line: Line) -> None:
-        """Give back what a claim took whose answer got lost: nobody here knows of it and would run it."""
         worker_id = self._worker_id()
         try:
-            records = await self._engine.redis.hgetall(self._engine.keys.of("owned", line.domain, worker_id))
-            owned = [_to_release(action_id, record) for action_id, record in records.items()]
-            strangers = [each for each in owned if not line.knows(each.action_id, each.token)]
-            if strangers:
-                await self._engine.release(line.domain, worker_id, strangers)
-                self._logger.warning("gave back %d actions of a claim without an answer", len(strangers))
+            await self._give_back_strangers(line, worker_id)
         except _ERRORS as error:
             await self._back_off(error)
             return
@@ -249,6 +245,15 @@ class Turns:
         if worker_id == self._worker_id():
             line.unsure = False
             line.claimable = True
+
+    async def _give_back_strangers(self, line: Line, worker_id: str) -> None:
+        """What a claim took whose answer got lost: nobody here knows of it and would run it."""
+        records = await self._engine.redis.hgetall(self._engine.keys.of("owned", line.domain, worker_id))
+        owned = [_to_release(action_id, record) for action_id, record in records.items()]
+        strangers = [each for each in owned if not line.knows(each.action_id, each.token)]
+        if strangers:
+            await self._engine.release(line.domain, worker_id, strangers)
+            self._logger.warning("gave back %d actions of a claim without an answer", len(strangers))
 
     def _start(self, line: Line, claim: Claim, slots: int, asked: _Asked) -> None:
         if claim.lost:

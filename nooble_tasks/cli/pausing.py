@@ -212,7 +212,8 @@ def _resume(what: str, why: str, by: str | None, domains: list[str], as_json: bo
             return await commands.resume(what, by=author(by), why=why, domains=domains)
 
     done = run_async(act())
-    tell(f"resumed {_name(what)}", done, as_json=as_json, nothing=f"{_name(what)} was not stopped")
+    nothing = "no domain was stopped" if what == "domain" else f"{_name(what)} was not stopped"
+    tell(f"resumed {_name(what)}", done, as_json=as_json, nothing=nothing)
     return OK
 
 

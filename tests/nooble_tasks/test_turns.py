@@ -45,6 +45,7 @@ class FakeEngine:
         self.owned: dict[bytes, bytes] = {}
         self.execute_together = None  # as the shared connection has it
         self.released: list[str] = []
+        self.retired: list[str] = []
         self.asked: asyncio.Queue[tuple[str, list[Finish], int, asyncio.Future[Any]]] = asyncio.Queue()
 
     async def finish_and_claim(self, domain: str, worker: str, finishes: list[Finish], slots: int) -> Any:
@@ -58,6 +59,10 @@ class FakeEngine:
     async def release(self, domain: str, worker: str, actions: list[Claimed], begun: Any = ()) -> int:
         self.released += [each.action_id for each in actions]
         return len(actions)
+
+    async def retire(self, domain: str, worker: str) -> bool:
+        self.retired.append(domain)
+        return True
 
 
 class Table:
@@ -249,3 +254,13 @@ async def test_what_a_claim_brings_after_others_were_given_back_follows_them(tab
     assert table.turns.begin(quiet=False)
     await table.turns.settle()
     assert table.engine.released == ["a", "b"]
+
+
+async def test_who_leaves_in_doubt_looks_first_what_it_owns(table: Table) -> None:
+    """Else it would be taken back as from a dead worker: after the lease, and an attempt spent."""
+    *_, future = await table.asked()
+    await table.answer(future, RedisConnectionError("gone"))
+    table.engine.owned = {b"stranger": record(1)}
+    await table.turns.leave()
+    assert table.engine.released == ["stranger"]
+    assert table.engine.retired == ["probe"]
