@@ -15,7 +15,7 @@ from .batches import MAX_ITEMS, batches, sized_batches
 from .calendar import period_at, write_periods
 from .cancelling import cancel
 from .clock import Clock
-from .finish_extra import finish_item, finish_line
+from .finish_extra import finish_args
 from .holds import settle
 from .intake import Intake
 from .keys import Keys
@@ -270,9 +270,7 @@ class Engine:
         fixed = [now_ms, worker_id, self.duplicate_window_ms, self.response_ttl_ms, self.callback_ttl_ms]
         calls: list[scripts.Call] = []
         for batch in sized_batches(finishes, lambda finish: len(finish.response or b"")):
-            args: list[Any] = [*fixed, "\n".join([finish_line(finish, now_ms) for finish in batch])]
-            for finish in batch:
-                args += finish_item(finish, now_ms, worker_id)
+            args = [*fixed, *finish_args(batch, now_ms, worker_id)]
             calls.append((scripts.load("finish"), self.keys.root(domain), args))
         return calls
 

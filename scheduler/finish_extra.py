@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from .attempts import attempt_line
@@ -39,15 +40,29 @@ def scope_of(action: Claimed, pressed: str) -> str:
             return f"@{name}"
 
 
-def finish_item(finish: Finish, now_ms: int, worker_id: str) -> tuple[Any, ...]:
-    """One item of the script's arguments: few, because each costs the server more than its bytes."""
+def finish_args(finishes: Sequence[Finish], now_ms: int, worker_id: str) -> list[Any]:
+    """What the script is told of a batch: few arguments, because each costs the server more than its bytes."""
+    args: list[Any] = ["\n".join([finish_line(finish, now_ms) for finish in finishes]), len(finishes)]
+    args += [finish.action.action_id for finish in finishes]
+    last, counted_at = None, 0
+    for finish in finishes:
+        how = _how(finish, now_ms, worker_id)
+        if how == last:
+            args[counted_at] += 1
+        else:
+            last, counted_at = how, len(args) + 1
+            args += (how, 1)
+        args.append(finish.response or b"")
+    return args
+
+
+def _how(finish: Finish, now_ms: int, worker_id: str) -> str:
+    """What is alike for most of a batch."""
     action = finish.action
-    extra = extra_of(finish, now_ms, worker_id)
-    how = (
+    return (
         f"{action.token} {finish.outcome.value} {finish.due_ms} {action.reply_to or '-'} "
-        f"{action.unique_key or '-'} {extra}"
+        f"{action.unique_key or '-'} {extra_of(finish, now_ms, worker_id)}"
     )
-    return action.action_id, how, finish.response or b""
 
 
 def finish_line(finish: Finish, now_ms: int) -> str:

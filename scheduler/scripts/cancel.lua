@@ -1,7 +1,7 @@
 -- cancel: an action that waits is taken out and answered; the owner of a running one is told.
 --
 -- @keys cancel_asked actions attempts scheduled delayed returned ready workers owned cancelling mailbox counters
--- @argv now_ms:int duplicate_window_ms:int response_ttl_ms:int items:rest
+-- @argv now_ms:int duplicate_window_ms:int response_ttl_ms:str items:rest
 --       items: (id, response, owner)*; the response is stored if somebody asked for one. Owner: who owned it
 --       lately, '' when nobody knows, '-' when no worker was found: it is looked for here
 -- @include aside

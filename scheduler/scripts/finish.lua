@@ -3,10 +3,10 @@
 -- entry, so that the script still runs when the server is out of memory.
 --
 -- @keys owned cancelling scheduled returned callback counters
--- @argv now_ms:int worker_id:str duplicate_window_ms:int response_ttl_ms:int callback_ttl_ms:int lines:str items:rest
+-- @argv now_ms:int worker_id:str duplicate_window_ms:int response_ttl_ms:str callback_ttl_ms:str lines:str count:int items:rest
 --       lines: what is told of each item when it is accepted, a line each
---       items: (id, how, response)*; how: 'token outcome due_ms reply_to unique_key extra', alike for most of a batch,
---       so read once for all of them
+--       items: id*, so many as `count` says, then runs of them with what is alike: (how, of_run, response*)*;
+--       how: 'token outcome due_ms reply_to unique_key extra'
 --       extra: '' or JSON {reason, attempt, callback_queue, callback, scope, until_ms}; attempt is a line of JSON about
 --       a failure; scope and until_ms: its handler said not now
 -- @include owned
@@ -20,26 +20,27 @@
 -- @include backpressure
 -- REPLY: per item 1 (accepted) or 0 (not the owner any more)
 
-local SIZE = 3
 local RUN_TIME_IN_EVENT = '^outcome %d+ %S+ %S+ %S+ %S+ %d+ (%d+)'
-local ids = {}
-for i = items_at, #ARGV, SIZE do ids[#ids + 1] = ARGV[i] end
+local BEFORE_IDS = items_at - 1
+local ids = {unpack(ARGV, items_at, BEFORE_IDS + count)}
 local records = redis.call('HMGET', owned_prefix .. worker_id, unpack(ids))
 
 local reply, streams, acknowledged, at_once = {}, {}, {}, {}
 
 -- First look at everything, then write. What is accepted stands in these, by the item's number.
-local stream_of, entry_of, attempt_of, fields_of = {}, {}, {}, {}
+local how_of, stream_of, entry_of, attempt_of, fields_of = {}, {}, {}, {}, {}
 local closed, measured, corrections = {}, {}, {}
 local failed_before, histories = {}, {}
-local hows, how_of = {}, {}
+local accepted, counts = 0, {} -- outcome → stream → how many
 local told
 
-local function read_how(text)
-  local how = {}
+-- `at`: where it is in the arguments; `first`: the first item of its run.
+local function read_how(at, first)
+  local how = {responses = at + 2 - first} -- plus the item's number
   how.token, how.outcome, how.due_ms, how.reply_to, how.unique_key, how.extra =
-    string.match(text, '^(%d+) (%l+) (%d+) (%S+) (%S+) (.*)$')
-  hows[text] = how
+    string.match(ARGV[at], '^(%d+) (%l+) (%d+) (%S+) (%S+) (.*)$')
+  how.goes_on = how.outcome == 'retry' or how.outcome == 'snoozed'
+  counts[how.outcome] = counts[how.outcome] or {}
   return how
 end
 
@@ -52,38 +53,59 @@ local function line_of(n)
 end
 
 -- In a tier fair by run time: charge what it took instead of what was expected.
-local function measure(n, stream, outcome, charge, weight, action_type)
+local function measure(n, stream, outcome)
   if outcome == 'expired' then return end
+  local _, _, _, _, charge, weight, action_type = parse_owned(records[n])
   local run_time_us = tonumber(string.match(line_of(n), RUN_TIME_IN_EVENT) or 0)
   local delta = charge_for(run_time_us, tonumber(weight)) - tonumber(charge)
   corrections[stream] = (corrections[stream] or 0) + delta
   if outcome ~= 'cancelled' then measured[#measured + 1] = {stream, action_type, run_time_us} end
 end
 
-local accepted = 0
-for n, id in ipairs(ids) do
-  local record = records[n]
-  reply[n] = 0
-  if record and not closed[id] then
-    local text = ARGV[items_at + n * SIZE - 2]
-    local how = hows[text] or read_how(text)
-    local token, stream, entry, attempt, charge, weight, action_type = parse_owned(record)
-    if token == how.token then
-      local outcome = how.outcome
+-- What is not all over with the acknowledgement.
+local function note(n, id, how, stream, entry, attempt)
+  entry_of[n], attempt_of[n] = entry, attempt
+  if attempt ~= '1' then failed_before[#failed_before + 1] = id end
+  if how.outcome == 'dead' then
+    local found = try('XRANGE', domain_tag .. stream, entry, entry)
+    fields_of[n] = found and found[1] and found[1][2] or {}
+  end
+end
+
+-- The items of one run: those of `owned:<worker>` that have its token, see parse_owned.
+local function look_at_run(how, first, last)
+  local owned_record, outcome = '^' .. how.token .. ' (%S+) (%S+) (%d+) ?%d* ?%S*()', how.outcome
+  local counted, by_stream = counts[outcome], how.goes_on and {} or acknowledged
+  local is_noted = how.goes_on or outcome == 'dead'
+  for n = first, last do
+    local id, record = ids[n], records[n]
+    local stream, entry, attempt, more_at
+    if record and not closed[id] then stream, entry, attempt, more_at = string.match(record, owned_record) end
+    if stream then
       accepted = accepted + 1
-      reply[n], closed[id], streams[stream] = 1, true, true
-      stream_of[n], entry_of[n], attempt_of[n], how_of[n] = stream, entry, attempt, how
-      if action_type ~= '' then measure(n, stream, outcome, charge, weight, action_type) end
-      if attempt ~= '1' then failed_before[#failed_before + 1] = id end
-      if outcome ~= 'retry' and outcome ~= 'snoozed' then group(acknowledged, stream, entry) end
-      if outcome == 'dead' then
-        local found = try('XRANGE', domain_tag .. stream, entry, entry)
-        fields_of[n] = found and found[1] and found[1][2] or {}
+      reply[n], closed[id], how_of[n], stream_of[n] = 1, true, how, stream
+      local entries = by_stream[stream]
+      if entries then
+        entries[#entries + 1] = entry
+      else
+        by_stream[stream], streams[stream] = {entry}, true
       end
+      counted[stream] = (counted[stream] or 0) + 1
+      if is_noted or attempt ~= '1' then note(n, id, how, stream, entry, attempt) end
+      if more_at <= #record then measure(n, stream, outcome) end
+    else
+      reply[n] = 0
     end
   end
 end
-if not next(streams) then return reply end
+
+local looked_at, at = 0, items_at + count
+while looked_at < count do
+  local last = looked_at + tonumber(ARGV[at + 1])
+  look_at_run(read_how(at, looked_at + 1), looked_at + 1, last)
+  at, looked_at = at + 2 + last - looked_at, last
+end
+if accepted == 0 then return reply end
 if #failed_before > 0 then
   for i, history in ipairs(redis.call('HMGET', attempts_key, unpack(failed_before))) do
     histories[failed_before[i]] = history or nil
@@ -111,7 +133,7 @@ local function again(n, id, how)
   local stream, attempt, outcome = stream_of[n], tonumber(attempt_of[n]), how.outcome
   if not park(stream, entry_of[n], outcome == 'snoozed' and attempt - 1 or attempt) then
     bury_lost(id, stream, now_ms, attempt)
-    settle(id, 'dead', how.reply_to, ARGV[items_at + n * SIZE - 1], response_ttl_ms, how.unique_key)
+    settle(id, 'dead', how.reply_to, ARGV[how.responses + n], response_ttl_ms, how.unique_key)
     return
   end
   local extra = extra_of(how)
@@ -129,7 +151,7 @@ end
 local function close(n, id, how)
   local outcome = how.outcome
   if histories[id] then redis.call('HDEL', attempts_key, id) end
-  settle(id, outcome, how.reply_to, ARGV[items_at + n * SIZE - 1], response_ttl_ms, how.unique_key)
+  settle(id, outcome, how.reply_to, ARGV[how.responses + n], response_ttl_ms, how.unique_key)
   if how.extra == '' and outcome ~= 'dead' then return end
   local extra = extra_of(how)
   if outcome == 'dead' then
@@ -144,30 +166,22 @@ local function close(n, id, how)
   end
 end
 
-local finished, event_lines, counts = {}, {}, {}
+local event_lines, finished = {}, ids
+if accepted == count then event_lines[1] = lines else finished = {} end
 for n, id in ipairs(ids) do
-  local stream = stream_of[n]
-  if stream then
-    local how = how_of[n]
-    local outcome = how.outcome
-    finished[#finished + 1] = id
-    if accepted < #ids then event_lines[#event_lines + 1] = line_of(n) end
-    local of_outcome = counts[outcome]
-    if not of_outcome then
-      of_outcome = {}
-      counts[outcome] = of_outcome
+  local how = how_of[n]
+  if how then
+    if accepted < count then
+      finished[#finished + 1] = id
+      event_lines[#event_lines + 1] = line_of(n)
     end
-    of_outcome[stream] = (of_outcome[stream] or 0) + 1
-    if outcome == 'retry' or outcome == 'snoozed' then
-      again(n, id, how)
-    else
-      close(n, id, how)
-    end
+    if how.goes_on then again(n, id, how) else close(n, id, how) end
   end
 end
 
 write_all('HDEL', owned_prefix .. worker_id, finished)
-write_all('SREM', cancelling_prefix .. worker_id, finished)
+local cancelling_key = cancelling_prefix .. worker_id
+if redis.call('EXISTS', cancelling_key) == 1 then write_all('SREM', cancelling_key, finished) end
 write_settled(now_ms, duplicate_window_ms)
 if #measured > 0 then learn_all(now_ms, measured) end
 correct_tags(corrections)
@@ -186,6 +200,5 @@ for outcome, of_outcome in pairs(counts) do
     redis.call('HINCRBY', counters_key, tier .. ':' .. outcome, count)
   end
 end
-if accepted == #ids then table.insert(event_lines, 1, lines) end
 tell(event_lines)
 return reply

@@ -6,7 +6,7 @@ local MARKS_KEPT = 40 -- and what is older than so many marks goes: 5 MB stay, h
 -- One entry for all that this call has to tell: lines of `outcome …`, `hold …` or `backpressure …`.
 local function tell(lines)
   if #lines == 0 then return end
-  local text = table.concat(lines, '\n')
+  local text = lines[2] and table.concat(lines, '\n') or lines[1]
   local entry = redis.call('XADD', events_key, '*', 'lines', text)
   local told = redis.call('INCRBY', events_told_key, #text)
   if told % MARK_BYTES >= #text then return end

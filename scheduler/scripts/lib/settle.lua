@@ -8,18 +8,20 @@ local INLINE_RESPONSE = 8192 -- bytes; a larger response is announced by its id 
 
 -- What ended for good in this call: forget where it is, remember its outcome for one to two duplicate
 -- windows, store its response, tell who asked.
-local ended = {ids = {}, outcomes = {}, unique_keys = {}, announced = {}, cancelled = {}}
+local ended = {unique_keys = {}, announced = {}, cancelled = {}}
+local ended_ids, ended_outcomes, ended_count = {}, {}, 0
+local call = redis.call -- looked up once, for it is needed for every action
 
 local function settle(id, outcome, reply_to, response, response_ttl_ms, unique_key)
-  ended.ids[#ended.ids + 1] = id
-  ended.outcomes[#ended.outcomes + 1] = id
-  ended.outcomes[#ended.outcomes + 1] = outcome
+  local count = ended_count + 1
+  ended_ids[count], ended_outcomes[2 * count - 1], ended_outcomes[2 * count] = id, id, outcome
+  ended_count = count
   if outcome == 'cancelled' then ended.cancelled[id] = true end
   if unique_key ~= '-' then ended.unique_keys[#ended.unique_keys + 1] = unique_key end
   if reply_to ~= '-' and response ~= '' then
     local list = response_prefix .. id
-    redis.call('RPUSH', list, response)
-    redis.call('PEXPIRE', list, response_ttl_ms)
+    call('RPUSH', list, response)
+    call('PEXPIRE', list, response_ttl_ms)
     if reply_to ~= '*' then
       local lines = ended.announced[reply_to]
       if not lines then
@@ -33,8 +35,7 @@ end
 
 -- What they have sent is asked for no more; of cancelled ones it is: by whoever cancelled them, then by any worker.
 local function forget_children(now)
-  if redis.call('EXISTS', parents_key) == 0 then return end
-  each_slice(ended.ids, 4000, function(...)
+  each_slice(ended_ids, 4000, function(...)
     local ids = {...}
     for n, is_parent in ipairs(redis.call('SMISMEMBER', parents_key, ...)) do
       if is_parent == 1 then
@@ -50,13 +51,14 @@ local function forget_children(now)
 end
 
 local function write_settled(now, duplicate_window_ms)
-  if #ended.ids == 0 then return end
-  write_all('HDEL', actions_key, ended.ids)
-  forget_children(now)
+  if ended_count == 0 then return end
+  write_all('HDEL', actions_key, ended_ids)
+  local has_rare = redis.call('EXISTS', parents_key, cancel_asked_key) > 0
+  if has_rare and redis.call('EXISTS', parents_key) == 1 then forget_children(now) end
   local known = done_prefix .. math.floor(now / duplicate_window_ms)
-  write_all('HSET', known, ended.outcomes)
+  write_all('HSET', known, ended_outcomes)
   redis.call('PEXPIRE', known, 2 * duplicate_window_ms + 1000)
-  if redis.call('EXISTS', cancel_asked_key) == 1 then write_all('SREM', cancel_asked_key, ended.ids) end
+  if has_rare then write_all('SREM', cancel_asked_key, ended_ids) end
   if #ended.unique_keys > 0 then write_all('HDEL', unique_holders_key, ended.unique_keys) end
   for client, lines in pairs(ended.announced) do
     local list = notify_prefix .. client

@@ -6,5 +6,6 @@ local function each_slice(args, size, call)
 end
 
 local function write_all(command, key, args)
+  if #args <= 4000 then return redis.call(command, key, unpack(args)) end
   each_slice(args, 4000, function(...) redis.call(command, key, ...) end)
 end
