@@ -280,30 +280,35 @@ class Engine:
 
 def read_claim(reply: list[Any], now_ms: int) -> Claim:
     """The reply of the ``claim`` script as values."""
-    _, token, next_due_ms, more, policy_version, *flat = reply
-    actions = []
-    for at in range(0, len(flat), 4):
-        tenant_id, tier = flat[at].decode().split(":")
-        _, action_id, deadline, action_type, enqueued, reply_to, unique = flat[at + 2].decode().split(" ")
-        deadline_ms = int(deadline)
-        actions.append(
-            Claimed(
-                action_id,
-                action_type,
-                tenant_id,
-                tier,
-                flat[at + 3],
-                abs(flat[at + 1]),
-                token,
-                int(enqueued),
-                now_ms,
-                deadline_ms,
-                "" if reply_to == "-" else reply_to,
-                "" if unique == "-" else unique,
-                0 < deadline_ms <= now_ms,
-                flat[at + 1] < 0,
+    _, token, next_due_ms, more, policy_version = reply[:5]
+    actions, at = [], 5
+    while at < len(reply):
+        stream, attempt, of_run = reply[at].decode().split(" ")
+        tenant_id, tier = stream.split(":")
+        first, at = at + 1, at + 1 + 2 * int(of_run)
+        for head_at in range(first, at, 2):
+            version, action_id, deadline, action_type, enqueued, reply_to, unique = (
+                reply[head_at].decode().split(" ")
             )
-        )
+            deadline_ms = int(deadline)
+            actions.append(
+                Claimed(
+                    action_id,
+                    action_type,
+                    tenant_id,
+                    tier,
+                    reply[head_at + 1],
+                    int(attempt),
+                    token,
+                    int(enqueued),
+                    now_ms,
+                    deadline_ms,
+                    "" if reply_to == "-" else reply_to,
+                    "" if unique == "-" else unique,
+                    0 < deadline_ms <= now_ms,
+                    version.startswith("-"),
+                )
+            )
     return Claim(actions, next_due_ms, bool(more), policy_version=policy_version)
 
 

@@ -10,8 +10,8 @@
 -- @include virtual_time
 -- @include wake
 -- @include events
--- REPLY: {status, token, next_due_ms, more, policy_version, (stream, attempt, head, data)*}; attempt is
---        negative where a cancellation was asked for: it is not to be run
+-- REPLY: {status, token, next_due_ms, more, policy_version, (run, (head, data)*)*}; run: 'stream attempt how_many';
+--        a head begins with '-' where a cancellation was asked for: it is not to be run
 --        status: 'ok', 'lost' (worker not registered), 'nopolicy', or {'periods', name*}: call again with these, or
 --        {'zones', name*}: write these into `zone_periods` and call again
 
@@ -74,6 +74,7 @@ quantum = math.max(1, math.min(8, math.floor(slots / 6)))
 
 read_named_limits(policy.named, now_ms, periods, slots)
 local open, live, blocked_until = {}, {}, math.huge
+some_shared = some_overridden
 for i, tier in ipairs(policy.tiers) do
   tier.virtual_time, tier.credit = tonumber(kept[2 * i] or 0), tonumber(kept[2 * i + 1] or 0)
   tier.stood_at = tier.virtual_time
@@ -92,22 +93,28 @@ for i, tier in ipairs(policy.tiers) do
   if paused.tiers[tier.name] then until_ms = math.huge end
   if until_ms == 0 then
     open[#open + 1] = tier
+    some_shared = some_shared or tier.concurrency > 0
   else
     tier.credit, tier.exhausted = 0, true
     if redis.call('EXISTS', ready_prefix .. tier.name) == 1 then blocked_until = math.min(blocked_until, until_ms) end
   end
 end
 
+find_first_heads(open, slots)
+
 -- A slot goes to the tier that is owed a whole start of its guaranteed share, else to the best priority.
 local function choose(wanted)
   local best, best_head, owed, owed_head, gone = nil, nil, nil, nil, false
-  for _, tier in ipairs(live) do
+  for i = 1, #live do
+    local tier = live[i]
     local head = tier.room > 0 and peek(tier, now_ms, periods, wanted, not best)
     if head then
       if not best then best, best_head = tier, head end
-      if tier.share > 0 then
-        tier.credit = tier.credit + tier.share
-        if tier.credit >= 1000000 and (not owed or tier.credit > owed.credit) then owed, owed_head = tier, head end
+      local share = tier.share
+      if share > 0 then
+        local credit = tier.credit + share
+        tier.credit = credit
+        if credit >= 1000000 and (not owed or credit > owed.credit) then owed, owed_head = tier, head end
       end
     else
       tier.credit, tier.gone, gone = 0, true, true
@@ -125,31 +132,32 @@ end
 -- How many slots `choose` would give in a row to the tier that has just got one as the best: until another one is
 -- owed a start. One, where tenants may have slots in common with their lines in other tiers.
 local function undisputed(tier, most)
-  local count = some_overridden and 1 or math.min(most, tier.room)
-  for _, other in ipairs(open) do
-    if other.concurrency > 0 then return 1 end
-  end
-  for _, other in ipairs(live) do
-    if count <= 1 then return 1 end
-    if other ~= tier and other.share > 0 then
-      count = math.min(count, math.ceil((1000000 - other.credit) / other.share))
+  if some_shared then return 1 end
+  local count = most < tier.room and most or tier.room
+  for i = 1, #live do
+    local other = live[i]
+    if other.share > 0 and other ~= tier then
+      local before_owed = math.ceil((1000000 - other.credit) / other.share)
+      if before_owed < count then count = before_owed end
     end
   end
-  return count
+  return count > 1 and count or 1
 end
 
 -- Give up to `most` slots to a tier's tenants, this one first, a turn at a time. Returns how many.
 local function give(tier, candidate, most, wanted)
   local given = 0
   repeat
+    local taken, starts = candidate.take, candidate.allowed - candidate.take
     if not candidate.charge then
       local weight = candidate.rules.weight
       candidate.charge = tier.by_run_time
         and charge_for(estimate(candidate.states['~'] or {}, tier.estimates, ''), weight)
         or math.floor(1000000 / weight)
     end
-    local turn = quantum - candidate.take % quantum
-    local starts = math.min(most - given, candidate.allowed - candidate.take, turn)
+    local turn = quantum - taken % quantum
+    if turn < starts then starts = turn end
+    if most - given < starts then starts = most - given end
     take(tier, candidate, starts)
     given = given + starts
     candidate = given < most and peek(tier, now_ms, periods, wanted - given, true)
@@ -162,15 +170,20 @@ end
 -- Give away `count` slots among those who have not been read yet.
 local function plan(count)
   live = {unpack(open)}
-  for _, tier in ipairs(open) do tier.served, tier.first_served, tier.turn, tier.gone = {}, 1, nil, false end
+  for i = 1, #open do
+    local tier = open[i]
+    tier.served, tier.first_served, tier.turn, tier.head, tier.gone = {}, 1, nil, nil, false
+  end
   local planned = 0
   while planned < count do
-    local tier, candidate, owed = choose(count - planned)
+    local wanted = count - planned
+    local tier, candidate, owed = choose(wanted)
     if not tier then break end
-    local given = give(tier, candidate, owed and 1 or undisputed(tier, count - planned), count - planned)
-    for _, other in ipairs(live) do -- as if `choose` had been asked for each
-      if given > 1 and other ~= tier and other.share > 0 then
-        other.credit = other.credit + other.share * (given - 1)
+    local given = give(tier, candidate, owed and 1 or undisputed(tier, wanted), wanted)
+    if given > 1 then
+      for i = 1, #live do -- as if `choose` had been asked for each
+        local other = live[i]
+        if other.share > 0 and other ~= tier then other.credit = other.credit + other.share * (given - 1) end
       end
     end
     planned = planned + given
@@ -254,6 +267,19 @@ local function settle_candidate(tier, candidate, index)
   end
 end
 
+-- Of what is handed over, what somebody wants cancelled.
+local function mark_cancelled()
+  local at, n = 6, 0
+  while reply[at] do
+    local last = at + 2 * tonumber(string.match(reply[at], '%d+$'))
+    for head_at = at + 1, last, 2 do
+      n = n + 1
+      if redis.call('SISMEMBER', cancel_asked_key, owned[2 * n - 1]) == 1 then reply[head_at] = '-' .. reply[head_at] end
+    end
+    at = last + 1
+  end
+end
+
 local left_behind = #unknown_periods > 0 -- found after the first look: the next claim asks for them
 
 local function write_tier(tier)
@@ -319,14 +345,7 @@ if #owned > 0 then
   fairness[#fairness + 1] = 'token'
   fairness[#fairness + 1] = token
   write_all('HSET', owned_prefix .. worker_id, owned)
-  if redis.call('EXISTS', cancel_asked_key) == 1 then
-    for n = 1, #owned / 2 do
-      if redis.call('SISMEMBER', cancel_asked_key, owned[2 * n - 1]) == 1 then
-        local at = 5 + 4 * (n - 1) + 2
-        reply[at] = -reply[at]
-      end
-    end
-  end
+  if redis.call('EXISTS', cancel_asked_key) == 1 then mark_cancelled() end
 end
 if #fairness > 0 then redis.call('HSET', fairness_key, unpack(fairness)) end
 tell(event_lines)

@@ -6,13 +6,15 @@
 
 -- The heads of one tier's ready index, in order of virtual start time, looked at as far as slots need
 -- them. A candidate is one of the tier's tenants; its `rules` are the tier's, or what operators have set.
--- Every field of a candidate has a place in its table from the beginning (16): a claim makes many of them.
+-- Every field of a candidate has a place in its table from the beginning (16): a claim makes many of them. What is
+-- done for every turn avoids calls, of functions of its own and of the library: in a claim of many slots they add up.
 
 local CHUNK = 50 -- the most heads looked up at once; the first look is at fewer, most are served from it
 local FIRST_CHUNK = 8 -- of the tier that has the slots; another one shows a head or two, for what it may be owed
 local some_returned = false -- does any tenant have entries that were given back? set by the caller
 local some_overridden = false -- has any tenant an override? set by the caller
 local some_pressed = false -- has any handler said not now? set by the caller
+local some_shared = false -- do slots of a tenant count over several lines, for any of them? set by the caller
 local unknown_periods = {} -- calendar periods of overrides that nobody has written yet
 local quantum = 1 -- starts of one tenant in a row; set by the caller
 local visits_left = 0 -- bounds the work of one call; set by the caller
@@ -24,14 +26,14 @@ local function earlier(a, b)
 end
 
 -- What operators have set for a tenant outranks its tier.
-local function override(fresh, first, count)
+local function override(found)
   local tenants = {}
-  for i = 1, count do tenants[i] = fresh[first + i].tenant end
+  for i, candidate in ipairs(found) do tenants[i] = candidate.tenant end
   for i, text in ipairs(redis.call('HMGET', overrides_key, unpack(tenants))) do
     if text then
-      local said, of_tier = cjson.decode(text), fresh[first + i].rules
+      local said, of_tier = cjson.decode(text), found[i].rules
       local limits = said.limits or of_tier.limits
-      fresh[first + i].rules = {
+      found[i].rules = {
         overridden = true, paused = said.paused, weight = said.weight or of_tier.weight,
         limits = said.time_zone and in_zone(limits, said.time_zone) or limits,
         concurrency = said.max_concurrency or of_tier.concurrency,
@@ -40,30 +42,63 @@ local function override(fresh, first, count)
   end
 end
 
-local function fetch(tier, wanted, is_best)
-  if is_best then tier.chunk = math.max(tier.chunk, FIRST_CHUNK) end
-  local count = math.min(wanted + 1, tier.chunk) -- one more, to know whether there is more
-  tier.chunk = math.min(2 * tier.chunk, CHUNK)
+-- The next heads of a tier, appended to `found`; what is known of them is looked up by `look_up`.
+local function find_heads(tier, wanted, is_best, found)
+  local count = is_best and tier.chunk < FIRST_CHUNK and FIRST_CHUNK or tier.chunk
+  tier.chunk = 2 * count < CHUNK and 2 * count or CHUNK
+  if wanted < count then count = wanted + 1 end -- one more, to know whether there is more
   local heads = redis.call('ZRANGE', ready_prefix .. tier.name, tier.offset, tier.offset + count - 1, 'WITHSCORES')
-  local fetched, suffix, fresh, scopes = #heads / 2, ':' .. tier.name, tier.fresh, {}
+  local fetched, suffix, fresh = #heads / 2, ':' .. tier.name, tier.fresh
+  local before, known = #fresh, #found
   tier.offset = tier.offset + fetched
   tier.exhausted = fetched < count
-  if fetched == 0 then return end
-  for i = 1, fetched do scopes[i] = heads[2 * i - 1] .. suffix end
-  local waiting = redis.call('HMGET', waiting_key, unpack(scopes))
-  local returned = some_returned and redis.call('HMGET', returned_count_key, unpack(scopes)) or {}
-  local packed = (tier.limits[1] or tier.by_run_time or some_overridden)
-    and redis.call('HMGET', usage_key, unpack(scopes))
-  local pressed = some_pressed and redis.call('ZMSCORE', backpressure_key, unpack(scopes)) or {}
-  local first = #fresh
   for i = 1, fetched do
-    fresh[#fresh + 1] = {
-      tenant = heads[2 * i - 1], stream = scopes[i], tag = tonumber(heads[2 * i]), take = 0,
-      waiting = tonumber(waiting[i] or 0), returned = tonumber(returned[i] or 0),
-      states = packed and (packed[i] or ''), pressed_until = tonumber(pressed[i] or 0), rules = tier,
+    local tenant = heads[2 * i - 1]
+    local candidate = {
+      tenant = tenant, stream = tenant .. suffix, tag = heads[2 * i] + 0, take = 0, waiting = 0, returned = 0,
+      states = false, pressed_until = 0, rules = tier,
     }
+    fresh[before + i], found[known + i] = candidate, candidate
   end
-  if some_overridden then override(fresh, first, fetched) end
+  return fetched
+end
+
+local function look_up(found)
+  if not found[1] then return end
+  local scopes, limited, limited_scopes = {}, {}, {}
+  for i = 1, #found do
+    local candidate = found[i]
+    local scope, tier = candidate.stream, candidate.rules
+    scopes[i] = scope
+    if tier.limits[1] or tier.by_run_time or some_overridden then
+      local at = #limited + 1
+      limited[at], limited_scopes[at] = candidate, scope
+    end
+  end
+  local waiting = redis.call('HMGET', waiting_key, unpack(scopes))
+  for i = 1, #found do found[i].waiting = (waiting[i] or 0) + 0 end
+  if limited[1] then
+    local packed = redis.call('HMGET', usage_key, unpack(limited_scopes))
+    for i = 1, #limited do limited[i].states = packed[i] or '' end
+  end
+  if some_returned then
+    local returned = redis.call('HMGET', returned_count_key, unpack(scopes))
+    for i = 1, #found do found[i].returned = (returned[i] or 0) + 0 end
+  end
+  if some_pressed then
+    local pressed = redis.call('ZMSCORE', backpressure_key, unpack(scopes))
+    for i = 1, #found do found[i].pressed_until = (pressed[i] or 0) + 0 end
+  end
+  if some_overridden then override(found) end
+end
+
+-- The first heads of all these tiers, at once.
+local function find_first_heads(tiers, wanted)
+  local found, is_best = {}, true
+  for _, tier in ipairs(tiers) do
+    if tier.room > 0 and find_heads(tier, wanted, is_best, found) > 0 then is_best = false end
+  end
+  look_up(found)
 end
 
 local function all_known(limits, now, periods)
@@ -86,6 +121,7 @@ end
 
 -- What was planned for a candidate has been read, and `handed` of it to a worker.
 local function count_handed(candidate, handed)
+  if not some_shared then return end
   local tenant = candidate.tenant
   planned_by[tenant] = planned_by[tenant] - candidate.take
   if running_by[tenant] then running_by[tenant] = running_by[tenant] + handed end
@@ -116,22 +152,20 @@ local function binding(candidate, now, periods)
 end
 
 local function startable(candidate)
-  return candidate.take < candidate.allowed and has_slot(candidate)
-end
-
--- In the middle of its turn: a tenant served goes on until it has had a quantum.
-local function in_turn(candidate)
-  return candidate.take % quantum ~= 0 and startable(candidate)
+  return candidate.take < candidate.allowed and (not some_shared or has_slot(candidate))
 end
 
 -- The tenant of this tier that is next, or nil. Held ones are set aside on the way.
-local function peek(tier, now, periods, wanted, is_best)
-  if tier.turn and in_turn(tier.turn) then return tier.turn end
+local function look_for_next(tier, now, periods, wanted, is_best)
+  local turn = tier.turn -- a tenant served goes on until it has had a quantum
+  if turn and turn.take % quantum ~= 0 and startable(turn) then return turn end
   while true do
     local fresh = tier.fresh[tier.next]
     if not fresh and not tier.exhausted then
-      fetch(tier, wanted, is_best)
-      fresh = tier.fresh[tier.next]
+      local found = {}
+      find_heads(tier, wanted, is_best, found)
+      look_up(found)
+      fresh = found[1]
     end
     local served = tier.served[tier.first_served]
     while served and not startable(served) do -- another line of the tenant took the last slot
@@ -151,11 +185,23 @@ local function peek(tier, now, periods, wanted, is_best)
   end
 end
 
+-- The same, remembered until somebody takes it, or may have taken its slot.
+local function peek(tier, now, periods, wanted, is_best)
+  if some_shared then return look_for_next(tier, now, periods, wanted, is_best) end
+  local head = tier.head
+  if not head then
+    head = look_for_next(tier, now, periods, wanted, is_best)
+    tier.head = head
+  end
+  return head
+end
+
 -- Plan starts of `candidate` (the one `peek` gave), no more than its turn has left; after its turn it is back in line
 -- behind its new tag.
 local function take(tier, candidate, starts)
-  local served = tier.served
-  if tier.turn ~= candidate or not in_turn(candidate) then
+  tier.head = nil
+  local served, taken = tier.served, candidate.take
+  if tier.turn ~= candidate or taken % quantum == 0 then
     if served[tier.first_served] == candidate then
       tier.first_served = tier.first_served + 1
     else
@@ -164,10 +210,9 @@ local function take(tier, candidate, starts)
     end
     tier.turn = candidate
   end
-  candidate.take = candidate.take + starts
-  candidate.tag = candidate.tag + starts * candidate.charge
-  planned_by[candidate.tenant] = (planned_by[candidate.tenant] or 0) + starts
-  if startable(candidate) and not in_turn(candidate) then
+  candidate.take, candidate.tag = taken + starts, candidate.tag + starts * candidate.charge
+  if some_shared then planned_by[candidate.tenant] = (planned_by[candidate.tenant] or 0) + starts end
+  if (taken + starts) % quantum == 0 and startable(candidate) then
     local at = #served + 1
     while at > tier.first_served and earlier(candidate, served[at - 1]) do
       served[at] = served[at - 1]

@@ -29,10 +29,8 @@ local function hand_over(tier, candidate, entry, head, id, deadline_ms, data, at
   owned[at + 1] = id
   owned[at + 2] = record_before .. entry .. ' ' .. attempt .. suffix
   at = #reply
-  reply[at + 1] = candidate.stream
-  reply[at + 2] = attempt
-  reply[at + 3] = head
-  reply[at + 4] = data
+  reply[at + 1] = candidate.stream .. ' ' .. attempt .. ' 1'
+  reply[at + 2], reply[at + 3] = head, data
   return is_start
 end
 
@@ -117,22 +115,30 @@ local function drop_rejected(key)
   if redis.call('XLEN', key) == 0 then redis.call('DEL', key) end
 end
 
--- First attempts where nothing but a deadline can stop one, `meet` made short: most of what a claim does.
+-- First attempts where nothing but a deadline can stop one, `meet` made short: most of what a claim does. Those in a
+-- row are told as one run.
 local function meet_all(tier, candidate, entries, now, periods)
-  local stream, before, after = candidate.stream, record_before, ' 1' .. record_after
+  local before, after = record_before, ' 1' .. record_after
   local told, kept, met = #reply, #owned, 0
+  local run_at
   for i = 1, #entries do
-    local entry, fields = entries[i][1], entries[i][2]
-    local id, deadline_ms, data = read_entry(fields)
-    if id and deadline_ms == '0' then
-      owned[kept + 1], owned[kept + 2] = id, before .. entry .. after
-      reply[told + 1], reply[told + 2], reply[told + 3], reply[told + 4] = stream, 1, fields[2], data
-      told, kept, met = told + 4, kept + 2, met + 1
+    local entry = entries[i]
+    local id, head, data = read_plain_entry(entry[2])
+    if id then
+      if not run_at then
+        told = told + 1
+        run_at, reply[told] = told, ''
+      end
+      owned[kept + 1], owned[kept + 2] = id, before .. entry[1] .. after
+      reply[told + 1], reply[told + 2] = head, data
+      told, kept, met = told + 2, kept + 2, met + 1
     else
-      meet(tier, candidate, entry, fields, 1, false, now, periods)
-      told, kept = #reply, #owned
+      if run_at then reply[run_at] = candidate.stream .. ' 1 ' .. (told - run_at) / 2 end
+      meet(tier, candidate, entry[1], entry[2], 1, false, now, periods)
+      told, kept, run_at = #reply, #owned, nil
     end
   end
+  if run_at then reply[run_at] = candidate.stream .. ' 1 ' .. (told - run_at) / 2 end
   candidate.seen, candidate.starts = candidate.seen + met, candidate.starts + met
   candidate.handed = candidate.handed + met
 end

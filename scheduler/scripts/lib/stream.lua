@@ -23,6 +23,14 @@ local function read_entry(fields)
   end
 end
 
+-- action id, header and payload of one that has no deadline; nil for anything else.
+local function read_plain_entry(fields)
+  if fields and fields[1] == 'head' and fields[3] == 'data' and not fields[5] then
+    local head = fields[2]
+    return string.match(head, '^v1 ([!-~]+) 0 [!-~]+ %d+ [!-~]+ [!-~]+$'), head, fields[4]
+  end
+end
+
 -- type, enqueued_ms, reply_to, unique_key of a header
 local function rest_of_head(head)
   return string.match(head, '^v1 %S+ %d+ (%S+) (%d+) (%S+) (%S+)$')
