@@ -38,9 +38,19 @@ local function go_to_sleep()
   redis.call('ZADD', sleepers_key, now_ms, worker_id)
 end
 
-promote_due(now_ms, DUE_AT_ONCE)
-end_due_holds(now_ms, DUE_AT_ONCE)
-read_what_is_said(now_ms)
+-- Most claims find none of these: one look at all of them instead of one at each.
+local function anything_rare()
+  local keys = {scheduled_key, held_key, overrides_key, pauses_key, backpressure_key, returned_count_key, cancel_asked_key}
+  for _, tier in ipairs(policy.tiers) do keys[#keys + 1] = tags_prefix .. tier.name end
+  return redis.call('EXISTS', unpack(keys)) > 0
+end
+
+local has_rare = anything_rare()
+if has_rare then
+  promote_due(now_ms, DUE_AT_ONCE)
+  end_due_holds(now_ms, DUE_AT_ONCE)
+  read_what_is_said(now_ms)
+end
 
 -- Nothing at all may start.
 local domain_until = pressed_until('*', now_ms)
@@ -223,7 +233,7 @@ local usage, usage_due, held, held_why, event_lines = {}, {}, {}, {}, {}
 local waiting, waiting_none = {}, {}
 
 local function keep_usage(scope, states, worthless_at)
-  usage_due[#usage_due + 1] = worthless_at
+  usage_due[#usage_due + 1] = as_text(worthless_at)
   usage_due[#usage_due + 1] = scope
   usage[#usage + 1] = scope
   usage[#usage + 1] = cmsgpack.pack(states)
@@ -241,11 +251,11 @@ local function settle_candidate(tier, candidate, index)
   end
   if candidate.waiting == 0 then
     waiting_none[#waiting_none + 1] = candidate.stream
-  elseif starts < candidate.allowed and not candidate.refused and has_slot(candidate) then
+  elseif starts < candidate.allowed and not candidate.refused and (not some_shared or has_slot(candidate)) then
     waiting[#waiting + 1] = candidate.stream
     waiting[#waiting + 1] = candidate.waiting
-    index.staying[#index.staying + 1] = candidate.tag
-    index.staying[#index.staying + 1] = candidate.tenant
+    local at = #index.staying
+    index.staying[at + 1], index.staying[at + 2] = as_text(candidate.tag), candidate.tenant
     return
   else
     waiting[#waiting + 1] = candidate.stream
@@ -302,7 +312,8 @@ local function write_tier(tier)
     end
   end
   move_on(tier, #index.leaving)
-  local passed = redis.call('ZRANGEBYSCORE', tags_prefix .. tier.name, '-inf', tier.virtual_time, 'LIMIT', 0, 100)
+  if not has_rare and not index.tags[1] then return end
+  local passed = redis.call('ZRANGEBYSCORE', tags_prefix .. tier.name, '-inf', tier.virtual_time, 'LIMIT', '0', '100')
   if #passed > 0 then redis.call('ZREM', tags_prefix .. tier.name, unpack(passed)) end
 end
 
@@ -345,7 +356,7 @@ if #owned > 0 then
   fairness[#fairness + 1] = 'token'
   fairness[#fairness + 1] = token
   write_all('HSET', owned_prefix .. worker_id, owned)
-  if redis.call('EXISTS', cancel_asked_key) == 1 then mark_cancelled() end
+  if has_rare and redis.call('EXISTS', cancel_asked_key) == 1 then mark_cancelled() end
 end
 if #fairness > 0 then redis.call('HSET', fairness_key, unpack(fairness)) end
 tell(event_lines)
@@ -354,7 +365,7 @@ if left_behind or resuming_type then
   reply[4] = 1
   if planned >= asked then wake_one() end
 else
-  local due = next_due()
+  local due = (has_rare or #held > 0) and next_due() or 0
   if blocked_until < math.huge and (due == 0 or blocked_until < due) then due = math.ceil(blocked_until) end
   if #owned / 2 < asked then
     reply[3] = due

@@ -100,6 +100,7 @@ local function read_returned(tier, candidate, key, most, now, periods)
 end
 
 local function read_new(key, most)
+  most = as_text(most)
   local read = redis.pcall('XREADGROUP', 'GROUP', 'workers', 'running', 'COUNT', most, 'STREAMS', key, '>')
   if read and read.err then -- somebody else deleted the stream, and perhaps made it again
     if not try('XGROUP', 'CREATE', key, 'workers', '0') then return {} end

@@ -9,3 +9,14 @@ local function write_all(command, key, args)
   if #args <= 4000 then return redis.call(command, key, unpack(args)) end
   each_slice(args, 4000, function(...) redis.call(command, key, ...) end)
 end
+
+-- A number as `redis.call` would write it, which costs more than the rest of an argument: once for all that are equal.
+local texts = {}
+local function as_text(number)
+  local text = texts[number]
+  if not text then
+    text = string.format('%.17g', number)
+    texts[number] = text
+  end
+  return text
+end

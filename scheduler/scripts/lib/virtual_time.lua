@@ -9,7 +9,7 @@ local function move_on(tier, left)
   if charged == 0 then return end
   local ready_key = ready_prefix .. tier.name
   local waited = redis.call('ZCARD', ready_key) + left
-  local last = tonumber(redis.call('ZREVRANGE', ready_key, 0, 0, 'WITHSCORES')[2])
+  local last = tonumber(redis.call('ZREVRANGE', ready_key, '0', '0', 'WITHSCORES')[2])
   local further = math.min(tier.virtual_time + math.floor(charged / (waited + 1)), last + 1)
   tier.virtual_time = math.max(tier.virtual_time, further)
 end
