@@ -79,18 +79,28 @@ end
 local kept = redis.call('HMGET', fairness_key, unpack(fields))
 local token = tonumber(kept[1] or 0) + 1
 visits_left = 2 * slots + 64
+local tiers = {}
 all_tiers = policy.tiers
 quantum = math.max(1, math.min(8, math.floor(slots / 6)))
+
+-- What the policy says of a tier and what this claim finds out; every field has a place from the beginning.
+local function tier_of_claim(said, virtual_time, credit)
+  return {
+    name = said.name, share = said.share, weight = said.weight, limits = said.limits, concurrency = said.concurrency,
+    by_run_time = said.by_run_time, shared = said.tier_limits or {}, states = false, estimates = false, room = slots,
+    virtual_time = virtual_time, stood_at = virtual_time, credit = credit,
+    fresh = {}, next = 1, offset = 0, chunk = 2, exhausted = false, touched = {}, read = 0,
+    served = false, first_served = 1, turn = false, head = false, gone = false,
+    charged_last = false, record_after = false, starts = 0, holds = 0,
+  }
+end
 
 read_named_limits(policy.named, now_ms, periods, slots)
 local open, live, blocked_until = {}, {}, math.huge
 some_shared = some_overridden
-for i, tier in ipairs(policy.tiers) do
-  tier.virtual_time, tier.credit = tonumber(kept[2 * i] or 0), tonumber(kept[2 * i + 1] or 0)
-  tier.stood_at = tier.virtual_time
-  tier.fresh, tier.next, tier.offset, tier.chunk, tier.exhausted = {}, 1, 0, 2, false
-  tier.touched, tier.read = {}, 0
-  tier.room, tier.shared = slots, tier.tier_limits or {}
+for i, said in ipairs(policy.tiers) do
+  local tier = tier_of_claim(said, (kept[2 * i] or 0) + 0, (kept[2 * i + 1] or 0) + 0)
+  tiers[i] = tier
   local until_ms = pressed_until('*:' .. tier.name, now_ms)
   if tier.by_run_time or tier.shared[1] then
     local packed = redis.call('HGET', usage_key, '*:' .. tier.name)
@@ -182,7 +192,7 @@ local function plan(count)
   live = {unpack(open)}
   for i = 1, #open do
     local tier = open[i]
-    tier.served, tier.first_served, tier.turn, tier.head, tier.gone = {}, 1, nil, nil, false
+    tier.served, tier.first_served, tier.turn, tier.head, tier.gone = {}, 1, false, false, false
   end
   local planned = 0
   while planned < count do
@@ -218,7 +228,7 @@ repeat
       if candidate.take > 0 then
         local left = start(tier, candidate, now_ms, periods)
         count_handed(candidate, candidate.handed)
-        tier.starts = (tier.starts or 0) + candidate.starts
+        tier.starts = tier.starts + candidate.starts
         tier.room, unused = tier.room + left, unused + left
       end
     end
@@ -268,7 +278,7 @@ local function settle_candidate(tier, candidate, index)
     held_why[#held_why + 1] = candidate.stream
     held_why[#held_why + 1] = why
     event_lines[#event_lines + 1] = 'hold ' .. now_ms .. ' ' .. candidate.stream .. ' ' .. free_at .. ' ' .. why
-    tier.holds = (tier.holds or 0) + 1
+    tier.holds = tier.holds + 1
   end
   index.leaving[#index.leaving + 1] = candidate.tenant
   if candidate.tag > tier.virtual_time then
@@ -294,7 +304,7 @@ local left_behind = #unknown_periods > 0 -- found after the first look: the next
 
 local function write_tier(tier)
   local index = {leaving = {}, staying = {}, tags = {}}
-  if tier.shared[1] and (tier.starts or 0) > 0 then
+  if tier.shared[1] and tier.starts > 0 then
     keep_usage('*:' .. tier.name, tier.states, spend(tier.shared, tier.states, now_ms, periods, tier.starts))
   end
   for _, candidate in ipairs(tier.touched) do settle_candidate(tier, candidate, index) end
@@ -318,20 +328,18 @@ local function write_tier(tier)
 end
 
 local fairness = {}
-for _, tier in ipairs(policy.tiers) do
+for i = 1, #tiers do
+  local tier = tiers[i]
   if something_left(tier) then left_behind = true end
-  if #tier.touched > 0 then
+  if tier.touched[1] then
     write_tier(tier)
-    started = started + (tier.starts or 0)
-    if tier.holds then redis.call('HINCRBY', counters_key, tier.name .. ':held', tier.holds) end
+    started = started + tier.starts
+    if tier.holds > 0 then redis.call('HINCRBY', counters_key, tier.name .. ':held', tier.holds) end
   end
-end
-for i, tier in ipairs(policy.tiers) do
-  if tonumber(kept[2 * i] or 0) ~= tier.virtual_time or tonumber(kept[2 * i + 1] or 0) ~= tier.credit then
-    fairness[#fairness + 1] = 'vt:' .. tier.name
-    fairness[#fairness + 1] = tier.virtual_time
-    fairness[#fairness + 1] = 'credit:' .. tier.name
-    fairness[#fairness + 1] = tier.credit
+  if tier.virtual_time ~= tier.stood_at or tier.credit ~= (kept[2 * i + 1] or 0) + 0 then
+    local at = #fairness
+    fairness[at + 1], fairness[at + 2] = fields[2 * i], tier.virtual_time
+    fairness[at + 3], fairness[at + 4] = fields[2 * i + 1], tier.credit
   end
 end
 

@@ -199,7 +199,7 @@ end
 -- Plan starts of `candidate` (the one `peek` gave), no more than its turn has left; after its turn it is back in line
 -- behind its new tag.
 local function take(tier, candidate, starts)
-  tier.head = nil
+  tier.head = false
   local served, taken = tier.served, candidate.take
   if tier.turn ~= candidate or taken % quantum == 0 then
     if served[tier.first_served] == candidate then
