@@ -4,8 +4,8 @@
 -- @keys cancel_asked policy fairness ready waiting held held_why tags usage usage_due returned returned_count workers owned sleepers counters
 -- @argv now_ms:int worker_id:str slots:int lease_until_ms:int periods:rest
 --       periods: (name, start_ms, end_ms)* of the calendar periods that contain now_ms
+-- @defer promote promote_due end_due_holds next_due
 -- @include candidates
--- @include promote
 -- @include starting
 -- @include virtual_time
 -- @include wake
@@ -45,8 +45,9 @@ local function anything_rare()
   return redis.call('EXISTS', unpack(keys)) > 0
 end
 
-local has_rare = anything_rare()
+local has_rare, promote_due, end_due_holds, next_due = anything_rare(), nil, nil, nil
 if has_rare then
+  promote_due, end_due_holds, next_due = promote()
   promote_due(now_ms, DUE_AT_ONCE)
   end_due_holds(now_ms, DUE_AT_ONCE)
   read_what_is_said(now_ms)
@@ -354,6 +355,11 @@ if #usage > 0 then
   write_all('HSET', usage_key, usage)
   each_slice(usage_due, 4000, function(...) redis.call('ZADD', usage_due_key, 'GT', ...) end)
 end
+if #waiting > 10 then -- a hash of small fields is searched from its first; one that ever had a large one, by name
+  waiting[#waiting + 1] = ''
+  waiting[#waiting + 1] = string.rep(' ', 65)
+  waiting_none[#waiting_none + 1] = ''
+end
 if #waiting > 0 then write_all('HSET', waiting_key, waiting) end
 if #waiting_none > 0 then write_all('HDEL', waiting_key, waiting_none) end
 if #held > 0 then
@@ -373,7 +379,8 @@ if left_behind or resuming_type then
   reply[4] = 1
   if planned >= asked then wake_one() end
 else
-  local due = (has_rare or #held > 0) and next_due() or 0
+  if #held > 0 and not next_due then promote_due, end_due_holds, next_due = promote() end
+  local due = next_due and next_due() or 0
   if blocked_until < math.huge and (due == 0 or blocked_until < due) then due = math.ceil(blocked_until) end
   if #owned / 2 < asked then
     reply[3] = due
