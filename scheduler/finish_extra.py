@@ -41,7 +41,7 @@ def scope_of(action: Claimed, pressed: str) -> str:
 
 
 def finish_args(finishes: Sequence[Finish], now_ms: int, worker_id: str) -> list[Any]:
-    """What the script is told of a batch: few arguments, because each costs the server more than its bytes."""
+    """What the script is told of a batch: few arguments, each costs the server more than its bytes."""
     args: list[Any] = ["\n".join([finish_line(finish, now_ms) for finish in finishes]), len(finishes)]
     args += [finish.action.action_id for finish in finishes]
     last, counted_at = None, 0

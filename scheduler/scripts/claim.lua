@@ -45,7 +45,8 @@ local function anything_rare()
   return redis.call('EXISTS', unpack(keys)) > 0
 end
 
-local has_rare, promote_due, end_due_holds, next_due = anything_rare(), nil, nil, nil
+local promote_due, end_due_holds, next_due
+local has_rare = anything_rare()
 if has_rare then
   promote_due, end_due_holds, next_due = promote()
   promote_due(now_ms, DUE_AT_ONCE)

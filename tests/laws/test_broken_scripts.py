@@ -15,7 +15,7 @@ from tests.scheduler import test_laws as laws
 @pytest.mark.parametrize(
     ("sound", "unsound"),
     [
-        ("tier.credit = tier.credit + tier.share\n", "tier.credit = tier.credit + tier.share / 2\n"),
+        ("local credit = tier.credit + share\n", "local credit = tier.credit + share / 2\n"),
         ("tier.credit = math.max(tier.credit - given * 1000000, 0)", "tier.credit = 0"),
     ],
 )
@@ -33,7 +33,7 @@ async def test_tier_law_priorities_the_wrong_way_round(redis: Redis) -> None:
 
 
 async def test_tenant_law_a_turn_that_does_not_end(redis: Redis) -> None:
-    sound, unsound = "return candidate.take % quantum ~= 0 and", "return"
+    sound, unsound = "local turn = quantum - taken % quantum", "local turn = starts"
     with mutated("claim", sound, unsound), pytest.raises(AssertionError):
         await laws.test_tenant_law_equal_weights_differ_by_one_quantum(redis, 7)
 

@@ -210,7 +210,8 @@ local function take(tier, candidate, starts)
     end
     tier.turn = candidate
   end
-  candidate.take, candidate.tag = taken + starts, candidate.tag + starts * candidate.charge
+  candidate.take = taken + starts
+  candidate.tag = candidate.tag + starts * candidate.charge
   if some_shared then planned_by[candidate.tenant] = (planned_by[candidate.tenant] or 0) + starts end
   if (taken + starts) % quantum == 0 and startable(candidate) then
     local at = #served + 1
