@@ -2,6 +2,7 @@
 -- The algorithm is explained, and tested against this script, in scheduler/fairness.py.
 --
 -- @keys cancel_asked policy fairness ready waiting held held_why tags usage usage_due returned returned_count workers owned sleepers counters
+-- @keys scheduled overrides pauses backpressure
 -- @argv now_ms:int worker_id:str slots:int lease_until_ms:int periods:rest
 --       periods: (name, start_ms, end_ms)* of the calendar periods that contain now_ms
 -- @defer promote promote_due end_due_holds next_due
