@@ -121,6 +121,8 @@ def _wrap(verb: str, parts: list[str], keys: dict[str, None], path: list[str]) -
 
 def _defer(words: list[str], parts: list[str], keys: dict[str, None], path: list[str]) -> None:
     include, *names = words
+    if any(part.startswith(f"local function {include}()\n") for part in parts):
+        return
     own, own_keys = [*parts], {**keys}
     _compose(f"lib/{include}.lua", _read_include(path[-1], include), own, own_keys, path)
     prelude = [lua_key(name) for name in own_keys if name not in keys]

@@ -5,10 +5,16 @@
 -- @keys scheduled overrides pauses backpressure
 -- @argv now_ms:int worker_id:str slots:int lease_until_ms:int periods:rest
 --       periods: (name, start_ms, end_ms)* of the calendar periods that contain now_ms
+-- @include claim_state
+-- @include stream
+-- @include variadic
 -- @defer promote promote_due end_due_holds next_due
+-- @defer pauses read_what_is_said
+-- @defer named_limits read_named_limits spend_named
 -- @include candidates
 -- @include planning
 -- @include starting
+-- @include waiting
 -- @include virtual_time
 -- @include wake
 -- @include events
@@ -52,7 +58,7 @@ if has_rare then
   promote_due, end_due_holds, next_due = promote()
   promote_due(now_ms, DUE_AT_ONCE)
   end_due_holds(now_ms, DUE_AT_ONCE)
-  read_what_is_said(now_ms)
+  pauses()(now_ms)
 end
 
 -- Nothing at all may start.
@@ -98,7 +104,12 @@ local function tier_of_claim(said, virtual_time, credit)
   }
 end
 
-read_named_limits(policy.named, now_ms, periods, slots)
+local spend_named
+if policy.named and policy.named[1] then
+  local read_named_limits
+  read_named_limits, spend_named = named_limits()
+  read_named_limits(policy.named, now_ms, periods, slots)
+end
 local blocked_until = math.huge
 some_shared = some_overridden
 for i, said in ipairs(policy.tiers) do
@@ -123,6 +134,7 @@ for i, said in ipairs(policy.tiers) do
   end
 end
 
+if some_shared then has_slot, count_handed = tenant_slots() end
 find_first_heads(open, slots)
 
 local planned = plan(slots)
@@ -141,7 +153,7 @@ repeat
       local candidate = tier.touched[at]
       if candidate.take > 0 then
         local left = start(tier, candidate, now_ms, periods)
-        count_handed(candidate, candidate.handed)
+        if some_shared then count_handed(candidate, candidate.handed) end
         tier.starts = tier.starts + candidate.starts
         tier.room, unused = tier.room + left, unused + left
       end
@@ -260,7 +272,7 @@ end
 if started > 0 and #policy.limits > 0 then
   keep_usage('*', domain_states, spend(policy.limits, domain_states, now_ms, periods, started))
 end
-for _, each in ipairs(named_limits) do
+for _, each in ipairs(named) do
   spend_named(each, now_ms, periods)
   if each.worthless_at then keep_usage(each.scope, each.states, each.worthless_at) end
 end

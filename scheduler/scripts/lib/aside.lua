@@ -3,16 +3,6 @@
 
 -- Actions of a paused type leave their line, parked, when it is their turn; the rest of the line goes on.
 
-local ASIDE_AT_ONCE = 100 -- so many of a claim cost it no slot
-local ASIDE_OF_ONE = 25 -- so many of them of one tenant: the others' turn comes in the same claim
-local aside_left = ASIDE_AT_ONCE
-
--- How many more to read of a line that just gave `count` away: they take the place of these.
-local function instead_of(count, of_line, left_in_line)
-  aside_left = aside_left - count
-  return math.max(math.min(count, aside_left, ASIDE_OF_ONE - of_line, left_in_line), 0)
-end
-
 local function aside_member(stream, entry, id)
   return sortable(entry) .. ' ' .. stream .. ' ' .. id
 end

@@ -1,8 +1,9 @@
--- @keys ready tags usage waiting returned_count overrides backpressure
+-- @keys ready tags usage waiting returned_count backpressure
+-- @include claim_state
 -- @include stream
+-- @defer own_rules override all_known
+-- @defer tenant_slots has_slot count_handed
 -- @include limits
--- @include running
--- @include zones
 
 -- The heads of one tier's ready index, in order of virtual start time, looked at as far as slots need
 -- them. A candidate is one of the tier's tenants; its `rules` are the tier's, or what operators have set.
@@ -11,35 +12,8 @@
 
 local CHUNK = 50 -- the most heads looked up at once; the first look is at fewer, most are served from it
 local FIRST_CHUNK = 8 -- of the tier that has the slots; another one shows a head or two, for what it may be owed
-local some_returned = false -- does any tenant have entries that were given back? set by the caller
-local some_overridden = false -- has any tenant an override? set by the caller
-local some_pressed = false -- has any handler said not now? set by the caller
-local some_shared = false -- do slots of a tenant count over several lines, for any of them? set by the caller
-local unknown_periods = {} -- calendar periods of overrides that nobody has written yet
-local quantum = 1 -- starts of one tenant in a row; set by the caller
-local visits_left = 0 -- bounds the work of one call; set by the caller
-local all_tiers = {} -- of the policy; set by the caller
-local running_by, planned_by = {}, {} -- of a tenant, in all tiers: what runs, and what is planned and not read yet
-
 local function earlier(a, b)
   return a.tag < b.tag or (a.tag == b.tag and a.tenant < b.tenant)
-end
-
--- What operators have set for a tenant outranks its tier.
-local function override(found)
-  local tenants = {}
-  for i, candidate in ipairs(found) do tenants[i] = candidate.tenant end
-  for i, text in ipairs(redis.call('HMGET', overrides_key, unpack(tenants))) do
-    if text then
-      local said, of_tier = cjson.decode(text), found[i].rules
-      local limits = said.limits or of_tier.limits
-      found[i].rules = {
-        overridden = true, paused = said.paused, weight = said.weight or of_tier.weight,
-        limits = said.time_zone and in_zone(limits, said.time_zone) or limits,
-        concurrency = said.max_concurrency or of_tier.concurrency,
-      }
-    end
-  end
 end
 
 -- The next heads of a tier, appended to `found`; what is known of them is looked up by `look_up`.
@@ -89,7 +63,10 @@ local function look_up(found)
     local pressed = redis.call('ZMSCORE', backpressure_key, unpack(scopes))
     for i = 1, #found do found[i].pressed_until = (pressed[i] or 0) + 0 end
   end
-  if some_overridden then override(found) end
+  if some_overridden then
+    if not override then override, all_known = own_rules() end
+    override(found)
+  end
 end
 
 -- The first heads of all these tiers, at once.
@@ -99,32 +76,6 @@ local function find_first_heads(tiers, wanted)
     if tier.room > 0 and find_heads(tier, wanted, is_best, found) > 0 then is_best = false end
   end
   look_up(found)
-end
-
-local function all_known(limits, now, periods)
-  for _, limit in ipairs(limits) do
-    if limit[5] ~= '' and not know_period(limit[5], now, periods) then
-      unknown_periods[#unknown_periods + 1] = limit[5]
-      return false
-    end
-  end
-  return true
-end
-
--- Is there a slot left of those that all lines of this tenant share?
-local function has_slot(candidate)
-  local most, tenant = candidate.rules.concurrency, candidate.tenant
-  if most == 0 then return true end
-  running_by[tenant] = running_by[tenant] or running_of_tenant(tenant, all_tiers)
-  return running_by[tenant] + (planned_by[tenant] or 0) < most
-end
-
--- What was planned for a candidate has been read, and `handed` of it to a worker.
-local function count_handed(candidate, handed)
-  if not some_shared then return end
-  local tenant = candidate.tenant
-  planned_by[tenant] = planned_by[tenant] - candidate.take
-  if running_by[tenant] then running_by[tenant] = running_by[tenant] + handed end
 end
 
 -- How many of what waits the limits let start now.

@@ -1,19 +1,16 @@
--- @include pauses
+-- @keys usage
+-- @include claim_state
 -- @include limits
 
 -- Limits that several action types share, those of an upstream service: asked when an entry has been read, for only
 -- then its type is known.
 
-local named_limits = {} -- {name, limits, states, left, used, pressed_until}
-local named_of_type -- action type → its named limits; nil: there are none
-
-local function read_named_limits(named, now, periods, most)
-  if not named or #named == 0 then return end
+local function read_named_limits(of_policy, now, periods, most)
   local scopes = {}
-  for i, each in ipairs(named) do scopes[i] = '@' .. each.name end
+  for i, each in ipairs(of_policy) do scopes[i] = '@' .. each.name end
   local packed = redis.call('HMGET', usage_key, unpack(scopes))
-  named_limits, named_of_type = named, {}
-  for i, each in ipairs(named) do
+  named, named_of_type = of_policy, {}
+  for i, each in ipairs(of_policy) do
     each.scope, each.used = scopes[i], 0
     each.states = packed[i] and cmsgpack.unpack(packed[i]) or {}
     each.pressed_until = pressed_until(scopes[i], now)

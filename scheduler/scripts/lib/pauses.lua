@@ -1,13 +1,9 @@
 -- @keys pauses backpressure overrides returned_count
+-- @include claim_state
 -- @include aside
--- @include candidates
 -- @include backpressure
 
--- What operators paused and what handlers said not now to. Without any of it this costs one command.
-
-local paused = {domain = false, tiers = {}, types = {}}
-local some_type_paused = false
-local resuming_type -- one of the types whose entries are coming back
+-- What operators paused and what handlers said not now to.
 
 local function read_pauses()
   local fields = redis.call('HGETALL', pauses_key)
@@ -38,10 +34,4 @@ local function read_what_is_said(now)
     end
   end
   some_returned = redis.call('EXISTS', returned_count_key) == 1
-end
-
--- Until when handlers said not now for a scope wider than a tenant; 0: nobody did.
-local function pressed_until(scope, now)
-  local until_ms = some_pressed and tonumber(redis.call('ZSCORE', backpressure_key, scope) or 0) or 0
-  return until_ms > now and until_ms or 0
 end
