@@ -20,7 +20,10 @@ from nooble_tasks import (
     handles,
 )
 from nooble_tasks import line as line_module
-from nooble_tasks._engine import Engine, State
+from nooble_tasks._engine import Engine, State, maintenance
+from nooble_tasks._engine import children as written
+from nooble_tasks.children import Child
+from nooble_tasks.cli.scheduler import _loops
 from tests.conftest import ExpectCleanKeys
 from tests.nooble_tasks.support import (
     DOMAIN,
@@ -132,6 +135,27 @@ async def nothing_left(redis: Redis, parent_id: str) -> bool:
         await redis.zscore(PARENTS, parent_id) is None
         and not await redis.exists(KEYS.of("children", DOMAIN, parent_id))
     )  # fmt: skip
+
+
+async def test_nooble_scheduler_goes_on_where_no_worker_is(
+    redis: Redis,
+    client: BaseRedisClient,
+    expect_clean_keys: ExpectCleanKeys,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expect_clean_keys()
+    monkeypatch.setattr(maintenance, "_GO_ON_EVERY_S", 0.0)
+    parent, child = [await client.enqueue_action(action("echo"), delay=3600) for _ in range(2)]
+    line = Child.of(DOMAIN, child.action).line()
+    await written.adopt(client.bus.engine, DOMAIN, parent.action_id, [line])
+    assert await client.bus.engine.cancel(DOMAIN, [(parent.action_id, b"")]) == ["parent"]  # and dies
+    await redis.zadd(PARENTS, {parent.action_id: 0})  # some seconds later
+    stopping = asyncio.Event()
+    running = asyncio.create_task(_loops(client, [DOMAIN], stopping))
+    await all_cancelled([child])
+    await until(lambda: nothing_left(redis, parent.action_id))
+    stopping.set()
+    await soon(running)
 
 
 @pytest.mark.parametrize("fatal", range(5))
