@@ -1,4 +1,4 @@
-"""Prepared actions on their way into line: through the client's middleware, one round trip per domain."""
+"""Prepared actions on their way into line: through the client's middleware, domain by domain."""
 
 from __future__ import annotations
 
