@@ -17,6 +17,9 @@ from .line import Line
 from .slots import Slots
 
 IN_FLIGHT = 2  # while Redis answers one turn, what the other brought runs
+LARGE_BYTES = 65_536
+"""Of payloads in one answer. The server writes about so much at once, and before it writes more it runs what
+it was asked meanwhile. With two turns under way both answers came at once: each side waited for the other."""
 IDLE_CLAIM_S = 60.0  # a sleeping worker looks for itself so often, should a wake-up have been lost
 _ERRORS = (RedisError, OSError, SchedulerError)
 _BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -69,6 +72,7 @@ class Turns:
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked_for = 0
         self._failures = 0
+        self._large = False
         self.progress = 0
         self._children = ChildrenCanceller(engine)
         for line in self._lines:
@@ -80,20 +84,23 @@ class Turns:
         return not self._tasks and not any(line.running or line.ended or line.waiting for line in self._lines)
 
     @property
-    def plenty(self) -> bool:
-        """The last claim of a line left something behind, so there may be enough for two at once."""
-        return any(line.plenty for line in self._lines)
-
-    @property
     def failing(self) -> bool:
         """Redis did not answer the last turn."""
         return self._failures > 0
+
+    def begin_all(self, *, quiet: bool) -> bool:
+        """`begin`, and again where a line had plenty; whether any was due."""
+        begun = self.begin(quiet=quiet)
+        again = begun
+        while again and any(line.plenty for line in self._lines):
+            again = self.begin(quiet=quiet)
+        return begun
 
     def begin(self, *, quiet: bool) -> bool:
         """Begin the turns that are due; whether any was. ``quiet``: claim nothing."""
         begun = False
         for line in self._lines:
-            if len(self._tasks) >= self._in_flight:
+            if len(self._tasks) >= (1 if self._large else self._in_flight):
                 break
             if not (line.claimable or line.ended or line.unsure or line.interrupted):
                 continue
@@ -196,7 +203,19 @@ class Turns:
         self._note_refused(finishes, accepted)
         self.progress += len(finishes)
         if claim is not None and self._still(line, asked):
+            if sum([len(claimed.payload) for claimed in claim.actions]) > LARGE_BYTES:
+                self._go_ahead()
+            elif claim.actions:
+                self._large = False
             self._start(line, claim, slots, asked)
+
+    def _go_ahead(self) -> None:
+        """Where answers are large the next turn is asked for alone, but before what this one brought runs."""
+        self._large = True
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.discard(task)  # it is as good as over
+        self._nudge()
 
     def _still(self, line: Line, asked: _Asked) -> bool:
         """Whether an answer is about the present lease: an earlier one's actions belong to others by now."""

@@ -256,11 +256,9 @@ class BaseWorker:
 
     def _usual_turns(self) -> bool:
         """Begin the turns that are due, where that is all there is to do; whether it was."""
-        if self._rejoin or self._burst or self.phase.leaving:
+        if self._rejoin or self.phase.leaving:
             return False
-        while self._turns.begin(quiet=not self.phase.claims) and self._turns.plenty:
-            pass
-        return True
+        return self._turns.begin_all(quiet=not self.phase.claims) or not self._burst
 
     # -- messages ---------------------------------------------------------------------------------------
 

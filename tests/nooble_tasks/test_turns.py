@@ -14,7 +14,7 @@ from nooble_tasks import turns as turns_module
 from nooble_tasks._engine import Claim, Claimed, Finish, Keys, ManualClock, Outcome, SchedulerError
 from nooble_tasks.line import Line
 from nooble_tasks.slots import Slots
-from nooble_tasks.turns import Turns
+from nooble_tasks.turns import LARGE_BYTES, Turns
 
 NOTHING = Claim([], 0, False)
 
@@ -165,6 +165,36 @@ async def test_on_connections_of_their_own_turns_follow_one_another(table: Table
     assert not turns.begin(quiet=False)
     future.set_result(NOTHING)
     await turns.settle()
+
+
+async def test_large_answers_come_one_at_a_time_and_the_next_is_asked_for_before_they_run(
+    table: Table,
+) -> None:
+    """The server writes little of an answer before it runs what else it was asked: both came together."""
+    running: list[int] = []
+    table.turns = Turns(
+        cast(Any, table.engine),
+        table.slots,
+        follow=table.follow,
+        worker_id=lambda: table.worker_id,
+        nudge=lambda: running.append(table.line.running),
+        on_lost=table.lost.append,
+        logger=logging.getLogger("nooble_tasks.turns"),
+    )
+
+    def claim(size: int) -> Claim:
+        return Claim([claimed(f"{size}-{n}")._replace(payload=b"x" * size) for n in range(2)], 0, True)
+
+    *_, first = await table.asked()
+    await table.answer(first, claim(LARGE_BYTES // 2 + 1))
+    assert running[0] == 0, "nothing of it had begun when the next turn could"
+    *_, second = await table.asked()
+    assert not table.turns.begin(quiet=False), "one at a time, though there are slots and work"
+    await table.answer(second, claim(10))
+    *_, third = await table.asked()
+    *_, fourth = await table.asked()
+    third.set_result(NOTHING)
+    await table.answer(fourth, NOTHING)
 
 
 async def test_quiet_claims_nothing(table: Table) -> None:
