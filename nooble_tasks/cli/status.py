@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import out, print_json
+from .console import out, print_json, warn
 from .exits import EXPLAINED, OK
 from .loops import run_async
 
@@ -52,6 +52,8 @@ def status(domains: Domains = None, watch: Watch = None, every: Every = 1.0, as_
 
 
 async def _show(domains: list[str], watch: bool, every_s: float, as_json: bool) -> None:
+    from redis.exceptions import RedisError
+
     from .connection import connected
 
     async with connected() as client:
@@ -61,10 +63,20 @@ async def _show(domains: list[str], watch: bool, every_s: float, as_json: bool) 
             await _live(engine, domains, every_s)
             return
         while True:
-            await _once(engine, domains, as_json)
+            try:
+                await _once(engine, domains, as_json)
+            except (RedisError, OSError) as error:
+                if not watch:
+                    raise
+                warn(_away(error))
             if not watch:
                 return
             await asyncio.sleep(every_s)
+
+
+def _away(error: Exception) -> str:
+    """Who watches does so above all while something is wrong."""
+    return f"Redis does not answer: {error}; it is asked again"
 
 
 async def _once(engine: Engine, domains: Sequence[str], as_json: bool) -> None:
@@ -78,14 +90,20 @@ async def _once(engine: Engine, domains: Sequence[str], as_json: bool) -> None:
 
 
 async def _live(engine: Engine, domains: Sequence[str], every_s: float) -> None:
+    from redis.exceptions import RedisError
     from rich.live import Live
+    from rich.text import Text
 
     from .status_sample import look
 
     with Live(render(await look(engine, domains)), console=out(), auto_refresh=False, screen=True) as live:
         while True:
             await asyncio.sleep(every_s)
-            live.update(render(await look(engine, domains)), refresh=True)
+            try:
+                shown = render(await look(engine, domains))
+            except (RedisError, OSError) as error:
+                shown = Text(_away(error), style="red")
+            live.update(shown, refresh=True)
 
 
 def render(found: Sequence[DomainStatus]) -> RenderableType:

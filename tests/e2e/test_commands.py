@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import ROOT, run
+from tests.e2e.processes import ROOT, run, running, wait_until
+from tests.nooble_tasks.redis_servers import server
 
 COMMANDS = [
     "up",
@@ -124,3 +127,20 @@ def test_a_wrong_target(redis_url: str, target: str, told: str) -> None:
     assert done.returncode == 1
     assert told in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.faults
+def test_who_watches_goes_on_while_the_server_is_away(tmp_path: Path) -> None:
+    path, log = tmp_path / "redis.sock", tmp_path / "1.log"
+    arguments = ("status", "--watch", "--every", "0.2")
+    with ExitStack() as stack:
+        with server("--unixsocket", str(path)):
+            watching = stack.enter_context(running(log, *arguments, settings=on(f"unix://{path}")))
+            wait_until(lambda: "No domain" in watching.output, "it looks")
+        wait_until(lambda: "does not answer" in watching.output, "it says so")
+        told = watching.output.count("No domain")
+        with server("--unixsocket", str(path)):
+            wait_until(lambda: watching.output.count("No domain") > told, "it looks again")
+            watching.send(signal.SIGINT)
+            assert watching.wait() == 130
+    assert "Traceback" not in watching.output
