@@ -1,6 +1,6 @@
 -- enqueue: duplicate? refused? else into its stream (or scheduled), tenant marked ready, a sleeping worker woken.
 --
--- @keys actions done counters registry waiting
+-- @keys actions done counters registry waiting held
 -- @argv now:str period:str period_before:str periods_now:str actions:rest
 --       now: ms; period, period_before: those of `done` in which an id that ended is remembered
 --       periods_now: name|start_ms|end_ms|… of the calendar periods that contain now, for tiers that refuse
@@ -14,13 +14,14 @@
 --        '!<reason> …' (refused, nothing written of it: see scheduler/admission.py); or
 --        'nopolicy', or {'periods', name*}: call again with these; or {'zones', name*}: write them first
 
--- The usual action goes a short way: alone, due now, without deadline and unique key, under a policy whose tiers
--- neither refuse nor have moved. Until all of that is sure nothing is written, and whatever is not so goes the
+-- The usual action goes a short way: alone, due now, without a unique key, under a policy whose tiers neither
+-- refuse nor have moved. Until all of that is sure nothing is written, and whatever is not so goes the
 -- long way. What one costs is mostly what Lua makes anew in each call: functions, tables, text.
 repeat
   local claim, id, head = ARGV[actions_at], ARGV[actions_at + 1], ARGV[actions_at + 2]
   if ARGV[actions_at + 6] or ARGV[actions_at + 4] ~= '' or ARGV[actions_at + 5] ~= '' then break end
-  if string.sub(head, #id + 4, #id + 6) ~= ' 0 ' then break end -- 'v1 <id> <deadline_ms> …'
+  -- 'v1 <id> <deadline_ms> …': with a deadline only where nobody is held, for it may be too late then
+  if string.sub(head, #id + 4, #id + 6) ~= ' 0 ' and redis.call('EXISTS', held_key) == 1 then break end
 
   -- As `tier_of` decides, in the settings' text: '{"order":["<tier>",…],"default":"<tier>"…}', the best first.
   local colon = string.find(claim, ':', 1, true)

@@ -28,13 +28,15 @@ async def test_accepted(world: World) -> None:
     }
 
 
+@pytest.mark.parametrize("deadline_ms", [0, NOW + MINUTE])
 @pytest.mark.parametrize(
     "first", ["nobody waits", "somebody waits", "a sleeper", "no stream", "a tag", "a foreign key"]
 )
-async def test_alone_or_in_company_the_same_is_written(redis: Redis, first: str) -> None:
+async def test_alone_or_in_company_the_same_is_written(redis: Redis, first: str, deadline_ms: int) -> None:
     """One alone goes a shorter way through the script."""
     written = []
-    for actions in ((new("x2"),), (new("x2"), new("x2"))):
+    action = new("x2", deadline_ms=deadline_ms)
+    for actions in ((action,), (action, action)):
         await redis.flushall()
         world = World(redis)
         await world.worker("w1")
