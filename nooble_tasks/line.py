@@ -67,7 +67,7 @@ class Line:
         self._overdue: set[str] = set()
         # One timer for all attempts that must end in the same tenth of a second; one each would cost more
         # than many a handler.
-        self._stops: dict[int, set[str]] = {}
+        self._stops: dict[int, dict[asyncio.Task[Finish], str]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -127,7 +127,7 @@ class Line:
         task = asyncio.get_running_loop().create_task(self.executor.run(claimed, limit_s))
         self._tasks[claimed.action_id] = task
         self._claimed[claimed.action_id] = (claimed, limit_s)
-        stop_at = self._stop_after(limit_s, claimed.action_id)
+        stop_at = self._stop_after(limit_s, task, claimed.action_id)
         task.add_done_callback(partial(self._over, claimed, limit_s, stop_at))
 
     def knows(self, action_id: str, token: int) -> bool:
@@ -248,20 +248,19 @@ class Line:
         self.claimable = True
         self.leases_lost += 1
 
-    def _stop_after(self, limit_s: float, action_id: str) -> int:
+    def _stop_after(self, limit_s: float, task: asyncio.Task[Finish], action_id: str) -> int:
         loop = asyncio.get_running_loop()
         at = math.ceil((loop.time() + limit_s) * _STOPS_PER_S)
         stops = self._stops.get(at)
         if stops is None:
-            stops = self._stops[at] = set()
+            stops = self._stops[at] = {}
             loop.call_at(at / _STOPS_PER_S, self._stop, at)
-        stops.add(action_id)
+        stops[task] = action_id
         return at
 
     def _stop(self, at: int) -> None:
-        for action_id in self._stops.pop(at, ()):
-            task = self._tasks.get(action_id)
-            if task is not None and action_id not in self._cancelling:
+        for task, action_id in self._stops.pop(at, {}).items():
+            if self._tasks.get(action_id) is task and action_id not in self._cancelling:
                 self._overdue.add(action_id)
                 self._cancel(task, ActionTimeout("the attempt ran out of time", action_id=action_id))
 
@@ -297,7 +296,7 @@ class Line:
     def _over(self, claimed: Claimed, limit_s: float, stop_at: int, task: asyncio.Task[Finish]) -> None:
         stops = self._stops.get(stop_at)
         if stops is not None:
-            stops.discard(claimed.action_id)
+            stops.pop(task, None)
         if self._anteroom is not None:
             started_s = stop_at / _STOPS_PER_S - limit_s
             self._anteroom.leave(claimed.action_type, max(asyncio.get_running_loop().time() - started_s, 0.0))

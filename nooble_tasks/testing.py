@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .actions import DomainAction, DomainActionResponse
+from .callbacks import callback_for
 from .client import BaseRedisClient
 from .context import current_context, enter_attempt, use_context
 from .embedded import EmbeddedServer
@@ -114,6 +115,12 @@ class RecordingClient(BaseRedisClient):
         """Note it, with the callback's type."""
         update = {"callback_action_type": callback_event_name or action.callback_action_type}
         self._note(action.model_copy(update=update))
+
+    async def send_callback(self, action: DomainAction, data: Any, *, success: bool = True) -> None:
+        """Note the callback, where `action` asks for one."""
+        built = callback_for(action, self.service_name, data, success=success)
+        if built is not None:
+            self._note(built)
 
     async def close(self) -> None:
         """Nothing was opened."""

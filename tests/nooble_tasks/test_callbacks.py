@@ -12,6 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from nooble_tasks import BaseRedisClient, BaseService, DomainAction, InvalidAction, handles
 from nooble_tasks import callbacks as callbacks_module
+from nooble_tasks.testing import RecordingClient
 from tests.nooble_tasks.support import (
     make_client,
     put_raw,
@@ -155,3 +156,14 @@ async def test_a_worker_pushes_to_no_forged_list(redis: Redis, queue: str) -> No
 
 async def _over(redis: Redis) -> bool:
     return not await redis.exists("nooble:probe:actions")
+
+
+async def test_a_recording_client_notes_callbacks() -> None:
+    client = RecordingClient()
+    queue = "nooble:slow:callback:tester:tester.slow.progress"
+    sent = ask(callback_action_type="tester.slow.progress", callback_queue_name=queue)
+    await client.send_callback(sent, {"percent": 50})
+    await client.send_callback(ask(), {"percent": 50})
+    assert [(each.action_type, each.data) for each in client.sent] == [
+        ("tester.slow.progress", {"percent": 50})
+    ]

@@ -106,6 +106,21 @@ async def test_a_limit_counts_for_its_own_attempt_only(line: Probe) -> None:
     assert line.running == 1
 
 
+async def test_the_limit_of_an_abandoned_attempt_that_runs_on_stops_no_later_one(line: Probe) -> None:
+    line.run.limit, line.run.swallow = 0.01, 1
+    line.start(claimed())
+    await asyncio.sleep(0)
+    line.abandon()
+    line.run.limit = 100
+    line.start(claimed())
+    passed = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.25, passed.set)
+    await passed.wait()
+    assert (line.running, line.overdue) == (1, 0)
+    line.run.gate.set()
+    assert await line.outcomes() == [Outcome.COMPLETED]
+
+
 async def test_interrupted_is_given_back(line: Probe) -> None:
     line.start(claimed())
     await asyncio.sleep(0)
