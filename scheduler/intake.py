@@ -26,7 +26,6 @@ class Intake:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._script = scripts.load("enqueue")
         self._periods: dict[str, PeriodsArg] = {}
 
     def forget_periods(self) -> None:
@@ -40,7 +39,7 @@ class Intake:
             return (await self.all(domain, (action,)))[0]
         now_ms = engine.clock.now_ms()
         args = [*self.head(domain, now_ms), *enqueue_args((action,), now_ms)]
-        reply = await scripts.run(engine.redis, self._script, engine.keys.root(domain), args)
+        reply = await scripts.run(engine.redis, scripts.load("enqueue"), engine.keys.root(domain), args)
         if reply != 1 and await self.asks_again(domain, reply):
             return await self.one(domain, action)
         return read_enqueued(action, reply[0] if isinstance(reply, list) else reply)
@@ -59,12 +58,10 @@ class Intake:
         self, domain: str, actions: Sequence[NewAction], doubts: list[UnconfirmedError]
     ) -> list[Enqueued]:
         engine = self._engine
-        root, now_ms = engine.keys.root(domain), engine.clock.now_ms()
+        script, root, now_ms = scripts.load("enqueue"), engine.keys.root(domain), engine.clock.now_ms()
         head = self.head(domain, now_ms)
         parts = list(batches(actions, MAX_ACTIONS))
-        calls: list[scripts.Call] = [
-            (self._script, root, [*head, *enqueue_args(part, now_ms)]) for part in parts
-        ]
+        calls: list[scripts.Call] = [(script, root, [*head, *enqueue_args(part, now_ms)]) for part in parts]
         replies, doubt = await run_confirmed(engine.redis, calls, engine.replication)
         if doubt is not None:
             doubts.append(doubt)
