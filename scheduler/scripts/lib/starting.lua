@@ -33,15 +33,15 @@ local function read_new(key, most)
   return read and read[1][2] or {}
 end
 
--- First attempts where nothing but a deadline can stop one, `meet` made short: most of what a claim does. Those in a
--- row are told as one run.
+-- First attempts where nothing but a deadline that has passed can stop one, `meet` made short: most of what a claim
+-- does. Those in a row are told as one run.
 local function meet_all(tier, candidate, entries, now, periods)
   local before, after = record_before, ' 1' .. record_after
   local told, kept, met = #reply, #owned, 0
   local run_at
   for i = 1, #entries do
     local entry = entries[i]
-    local id, head, data = read_plain_entry(entry[2])
+    local id, head, data = read_timely_entry(entry[2], now)
     if id then
       if not run_at then
         told = told + 1
