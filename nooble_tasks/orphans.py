@@ -4,8 +4,11 @@ lease to end.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from ._engine import Engine, inspection, maintenance
@@ -14,7 +17,18 @@ from ._engine import Engine, inspection, maintenance
 def host_and_pid(pid: int | None = None) -> str:
     """How a worker of this machine's process ``pid`` (default: this one) is called within its id."""
     host = "".join(c if c.isalnum() or c in "-_." else "-" for c in socket.gethostname())[:40] or "host"
-    return f"{host.lstrip('-_.') or 'host'}-{os.getpid() if pid is None else pid}"
+    return f"{host.lstrip('-_.') or 'host'}{_pids_of()}-{os.getpid() if pid is None else pid}"
+
+
+@cache
+def _pids_of() -> str:
+    """Whose pids these are: machines and containers may share a name, and have processes of the same pid."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:  # not Linux: the name has to do
+        return ""
+    return f"-{hashlib.blake2s((boot + namespace).encode(), digest_size=3).hexdigest()}"
 
 
 async def take_back_from_process(engine: Engine, pid: int) -> int:
