@@ -136,25 +136,32 @@ class BaseRedisClient:
             sent = sent.model_copy(update={"action_id": enqueued.existing_id})
         return ActionHandle(self.bus, sent, domain, enqueued.tier, accepted=enqueued.accepted)
 
-    async def enqueue_actions(self, actions: Sequence[DomainAction]) -> list[ActionHandle]:
+    async def enqueue_actions(
+        self,
+        actions: Sequence[DomainAction],
+        *,
+        delay: float | timedelta | None = None,
+        run_at: datetime | None = None,
+    ) -> list[ActionHandle]:
         """Put many actions in line, a hundred per script call and up to a thousand per round trip.
 
         All are checked before anything is written. When QueueUnavailable ends it half way, some are in line:
         send the same actions again, none becomes two. Two tasks that send lists of a hundred side by side
         are faster than one: one makes its actions while the other's are written.
+        `delay` (seconds) or `run_at` postpone all of them.
         One that may not wait does not keep the others out: its handle has the reason in `refused` and raises
         it when asked for a result.
         """
-        client_id = self.bus.replies.client_id
+        client_id, due = self.bus.replies.client_id, due_ms(delay, run_at, self.bus.clock.now_ms)
         prepared: list[Prepared] = []
         for action in actions:
             reply_to = "" if action.callback_action_type else client_id
             if len(prepared) % _BEFORE_OTHERS == _BEFORE_OTHERS - 1:
                 await asyncio.sleep(0)
             if self.middleware or len(prepared) % _BEFORE_OTHERS == 0:  # where the policy is looked at
-                prepared.append(await self._prepared(action, reply_to=reply_to))
+                prepared.append(await self._prepared(action, reply_to=reply_to, due_ms=due))
             else:
-                prepared.append(self._prepare(action, reply_to=reply_to))
+                prepared.append(self._prepare(action, reply_to=reply_to, due_ms=due))
         enqueued = await send(self.bus, prepared, self.middleware)
         return [
             ActionHandle(self.bus, sent, domain, said.tier, accepted=said.accepted, refused=error_of(said))

@@ -89,8 +89,8 @@ class RecordingClient(BaseRedisClient):
             action = DomainAction(action_type=action, tenant_id=tenant_id, data=data)
         return _RecordedHandle(self, self._note(action))
 
-    async def enqueue_actions(self, actions: Sequence[DomainAction]) -> Any:
-        """Note them."""
+    async def enqueue_actions(self, actions: Sequence[DomainAction], **options: Any) -> Any:
+        """Note them, whenever they are due."""
         return [await self.enqueue_action(action) for action in actions]
 
     async def request(self, action: DomainAction, timeout: float = 30) -> DomainActionResponse:

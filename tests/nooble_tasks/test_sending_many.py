@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from nooble_tasks import BaseRedisClient, PayloadTooLarge, QueueUnavailable
+from nooble_tasks import BaseRedisClient, InvalidTime, PayloadTooLarge, QueueUnavailable
 from tests.nooble_tasks.support import action
 
 
@@ -63,3 +64,19 @@ async def test_others_have_their_turn_while_many_are_prepared(client: BaseRedisC
     await client.enqueue_actions([action("echo", n) for n in range(2_000)])
     running.cancel()
     assert prepared_at[0] >= 4
+
+
+async def test_all_of_them_later(redis: Redis, client: BaseRedisClient) -> None:
+    due = datetime.now(UTC) + timedelta(hours=1)
+    first = await client.enqueue_actions([action("echo", n) for n in range(3)], run_at=due)
+    then = await client.enqueue_actions([action("echo", n) for n in range(2)], delay=7_200)
+    scheduled = dict(await redis.zrange("nooble:probe:scheduled", 0, -1, withscores=True))
+    assert {scheduled[each.action_id.encode()] for each in first} == {int(due.timestamp() * 1000)}
+    (late,) = {scheduled[each.action_id.encode()] for each in then}
+    assert 3_590_000 < late - due.timestamp() * 1000 < 3_610_000
+    assert await _in_line(redis) == 0
+
+
+async def test_not_both_a_delay_and_a_moment(client: BaseRedisClient) -> None:
+    with pytest.raises(InvalidTime, match="not both"):
+        await client.enqueue_actions([action()], delay=1, run_at=datetime.now(UTC))
