@@ -11,6 +11,7 @@
 -- @defer promote promote_due end_due_holds next_due
 -- @defer pauses read_what_is_said
 -- @defer named_limits read_named_limits spend_named
+-- @defer copies drop_copies
 -- @include candidates
 -- @include planning
 -- @include starting
@@ -294,7 +295,8 @@ end
 if #owned > 0 then
   fairness[#fairness + 1] = 'token'
   fairness[#fairness + 1] = token
-  write_all('HSET', owned_prefix .. worker_id, owned)
+  local new = write_all('HSET', owned_prefix .. worker_id, owned)
+  if new < #owned / 2 and copies()(worker_id, new) > 0 then left_behind = true end -- somebody else copied an entry
   if has_rare and redis.call('EXISTS', cancel_asked_key) == 1 then mark_cancelled() end
 end
 if #fairness > 0 then redis.call('HSET', fairness_key, unpack(fairness)) end

@@ -129,11 +129,23 @@ local function extra_of(how)
 end
 
 -- Another attempt: the same entry, parked. A snooze spends no attempt, the delivery count goes back by one.
+-- When it is due it is found by its id. Somebody else's copy of an entry is found so when the action itself is over;
+-- as long as that is not, the copy is not tried again.
 local function again(n, id, how)
   local stream, attempt, outcome = stream_of[n], tonumber(attempt_of[n]), how.outcome
   if not park(stream, entry_of[n], outcome == 'snoozed' and attempt - 1 or attempt) then
     bury_lost(id, stream, now_ms, attempt)
     settle(id, 'dead', how.reply_to, ARGV[how.responses + n], response_ttl_ms, how.unique_key)
+    return
+  end
+  local place, here = redis.call('HGET', actions_key, id), stream .. ' ' .. entry_of[n]
+  if not place then
+    redis.call('HSET', actions_key, id, here)
+  elseif place ~= here then
+    local key = domain_tag .. stream
+    try('XACK', key, 'workers', entry_of[n])
+    try('XDEL', key, entry_of[n])
+    if try('XLEN', key) == 0 then redis.call('DEL', key) end
     return
   end
   local extra = extra_of(how)
