@@ -123,6 +123,9 @@ class Line:
 
     def _begin(self, claimed: Claimed) -> None:
         """In a task of its own, for as long as it may."""
+        earlier = self._tasks.get(claimed.action_id)
+        if earlier is not None:  # somebody else copied its entry: what the first claim brought is void
+            self._cancel(earlier, LeaseLost())
         limit_s = self.executor.limit_s(claimed)
         task = asyncio.get_running_loop().create_task(self.executor.run(claimed, limit_s))
         self._tasks[claimed.action_id] = task

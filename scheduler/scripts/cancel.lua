@@ -41,7 +41,7 @@ local event_lines, counts, freed = {}, {}, 0
 -- the record of it) is in no line, and takes a slot of its tenant's.
 local function take_out(id, stream, entry, aside_type, runs)
   if entry == '-' then
-    local head = cmsgpack.unpack(redis.call('HGET', delayed_key, id))[1]
+    local head = read_delayed(id)
     redis.call('HDEL', delayed_key, id)
     redis.call('ZREM', scheduled_key, id)
     count_delayed(stream, -1)

@@ -86,6 +86,21 @@ async def test_cancelled_on_demand_once(line: Probe) -> None:
     assert await line.outcomes() == [Outcome.CANCELLED]
 
 
+async def test_another_claim_of_the_same_takes_the_place_of_the_first(line: Probe) -> None:
+    """Somebody else copied an entry. Of the first attempt nothing would be accepted, and nothing watches over it."""
+    line.start(claimed())
+    [first] = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.sleep(0)
+    line.start(claimed()._replace(token=2))
+    await asyncio.wait({first}, timeout=5)
+    assert first.cancelled()
+    line.run.gate.set()
+    line.nudged.clear()
+    await asyncio.wait_for(line.nudged.wait(), 5)
+    assert [finish.action.token for finish in line.take_ended()] == [2]
+    assert line.running == 0
+
+
 async def test_overdue(line: Probe) -> None:
     line.run.limit = 0.01
     line.start(claimed())

@@ -135,6 +135,26 @@ async def test_another_type_under_a_streams_name(world: World, returned: bool) -
     assert await world.redis.get(world.stream()) == b"mine"
 
 
+@pytest.mark.parametrize("way", ["promote", "claim", "cancel"])
+async def test_a_delayed_action_whose_payload_is_gone(world: World, way: str) -> None:
+    """It cannot run; the others of the same step can."""
+    later = [new(f"x{n}", due_ms=NOW + n) for n in range(1, 4)]
+    await world.enqueue(*later)
+    await world.redis.hdel(world.key("delayed"), "x2")
+    if way == "cancel":
+        assert await world.cancel("x1", "x2", "x3") == ["cancelled"] * 3
+    else:
+        world.clock.advance(10)
+        if way == "promote":
+            assert (await world.engine.promote(world.domain)).moved == 3
+        claim = await world.claim()
+        assert ids(claim.actions) == ["x1", "x3"]
+        [letter] = (await world.snapshot())["dead:acme"]
+        assert letter["reason"] == "the payload of action x2 was deleted by somebody else"
+        await world.finish(*claim.actions)
+    assert await world.unfinished() == {}
+
+
 async def test_another_type_where_a_delayed_action_should_go(world: World) -> None:
     await world.enqueue(new("x1", due_ms=NOW + 5), new("other", tenant="b", due_ms=NOW + 5))
     await world.redis.set(world.stream(), "mine")

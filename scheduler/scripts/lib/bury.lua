@@ -12,9 +12,9 @@ local function bury(stream, now, reason, attempt, head, data, attempts)
   redis.call('ZADD', dead_tenants_key, now, tenant)
 end
 
--- An owned action whose entry somebody else deleted: nothing is left that could run again.
-local function bury_lost(id, stream, now, attempt)
-  bury(stream, now, 'the stream entry of action ' .. id .. ' was deleted by somebody else', attempt,
+-- An action whose entry (or `what` there was of it) somebody else deleted: nothing is left that could run again.
+local function bury_lost(id, stream, now, attempt, what)
+  bury(stream, now, 'the ' .. (what or 'stream entry') .. ' of action ' .. id .. ' was deleted by somebody else', attempt,
     nil, nil, attempt_lines(redis.call('HGET', attempts_key, id)))
   local _, tier = split_stream(stream)
   redis.call('HDEL', actions_key, id)

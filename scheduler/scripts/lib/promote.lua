@@ -5,11 +5,12 @@
 
 -- Into its stream; its entry id, or nil when that is impossible: then it is a dead letter.
 local function place_delayed(id, stream, now)
-  local action = cmsgpack.unpack(redis.call('HGET', delayed_key, id))
-  local entry = append(stream, action[1], action[2])
+  local head, data = read_delayed(id)
+  if not head then return bury_lost(id, stream, now, 0, 'payload') end
+  local entry = append(stream, head, data)
   if entry then return entry end
   local _, tier = split_stream(stream)
-  bury(stream, now, 'the key ' .. domain_tag .. stream .. ' is not a stream', 0, action[1], action[2])
+  bury(stream, now, 'the key ' .. domain_tag .. stream .. ' is not a stream', 0, head, data)
   redis.call('HDEL', actions_key, id)
   redis.call('HINCRBY', counters_key, tier .. ':dead', 1)
 end
