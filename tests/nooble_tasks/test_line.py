@@ -87,7 +87,7 @@ async def test_cancelled_on_demand_once(line: Probe) -> None:
 
 
 async def test_another_claim_of_the_same_takes_the_place_of_the_first(line: Probe) -> None:
-    """Somebody else copied an entry. Of the first attempt nothing would be accepted, and nothing watches over it."""
+    """Somebody else copied an entry. Of the first nothing would be accepted, and nothing watches over it."""
     line.start(claimed())
     [first] = asyncio.all_tasks() - {asyncio.current_task()}
     await asyncio.sleep(0)
