@@ -112,11 +112,11 @@ class Operator:
     async def resume_tenant(
         self, tenant_id: str, *, by: str, why: str = "", domains: Sequence[str] = ()
     ) -> list[str]:
-        """Let a paused tenant start again, and end what handlers said for it. Returns the domains."""
+        """Let a paused tenant start again, and end what handlers said for it (backpressure). Returns the
+        domains where it was stopped."""
         async with self._asking():
             where = await self._where(domains, tenant_id)
-            await overrides.resume_tenant(self._engine, where, tenant_id, by=by, why=why)
-            return where
+            return await overrides.resume_tenant(self._engine, where, tenant_id, by=by, why=why)
 
     # -- the registry: which tier a tenant is on --------------------------------------------------------
 

@@ -122,14 +122,15 @@ async def pause_tenant(
 
 async def resume_tenant(
     engine: Engine, domains: Iterable[str], tenant_id: str, *, by: str, why: str = ""
-) -> None:
-    """Let a paused tenant start again, and end what handlers said for it; a sleeping worker is woken."""
+) -> list[str]:
+    """Let a paused tenant start again, and end what handlers said for it; a sleeping worker is woken. Returns
+    the domains where it was stopped."""
 
     def change(old: Override, _: Said) -> Override:
         return old._replace(paused=False)
 
     did = f"resume tenant:{tenant_id}"
-    await _change_in(engine, domains, tenant_id, change, did, by, why, resumed=True)
+    return await _change_in(engine, domains, tenant_id, change, did, by, why, resumed=True)
 
 
 async def pause_for(engine: Engine, domain: str, tenant_id: str, said: Said, move_id: str) -> None:
@@ -244,10 +245,11 @@ async def _change_in(
     why: str,
     *,
     resumed: bool = False,
-) -> None:
+) -> list[str]:
+    """The domains where it made a difference."""
     require_author(by)
-    for domain in domains:
-        await _change(engine, domain, tenant_id, change, [int(resumed), by, why, did, ""])
+    said = [int(resumed), by, why, did, ""]
+    return [domain for domain in domains if await _change(engine, domain, tenant_id, change, said)]
 
 
 async def _change(
@@ -256,16 +258,18 @@ async def _change(
     tenant_id: str,
     change: Callable[[Override, Said], Override | None],
     said: list[Any],
-) -> None:
-    """Read, change, write if nobody else wrote meanwhile. Nothing is written where the change is None."""
+) -> bool:
+    """Read, change, write if nobody else wrote meanwhile; whether anything is different. Nothing is written
+    where the change is None."""
     now_ms, (_, by, why, *_) = engine.clock.now_ms(), said
     for _ in range(_TRIES):
         known = await engine.redis.hget(engine.keys.of("overrides", domain), tenant_id) or b""
         old = read_override(known) if known else Override()
         changed = change(old, Said(by, now_ms, why))
         if changed is None:
-            return
+            return False
         args = [now_ms, tenant_id, known, write_override(changed), *said]
-        if await scripts.run(engine.redis, scripts.load("override"), engine.keys.root(domain), args):
-            return
+        done = await scripts.run(engine.redis, scripts.load("override"), engine.keys.root(domain), args)
+        if done:
+            return changed != old or done == 2
     raise ScriptError("override", f"others keep changing tenant {tenant_id!r}; try again")

@@ -104,9 +104,12 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:  # `nooble status | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+    except BrokenPipeError:
+        return _unread()
+    except SystemExit as ended:  # what click makes of it
+        if isinstance(ended.__context__, BrokenPipeError):
+            return _unread()
+        raise
     except Exception as error:
         # Which click it is depends on the version of typer: known by its shape.
         if hasattr(error, "exit_code") and hasattr(error, "show"):
@@ -121,6 +124,12 @@ def run(arguments: Sequence[str]) -> int:
             complain(message)
         return exit_code
     return code if isinstance(code, int) else OK
+
+
+def _unread() -> int:
+    """Nobody reads any further: `nooble status | head`."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OK
 
 
 def _misused(error: Any, arguments: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import complain, print_json
+from .console import complain, print_json, warn
 from .exits import EXPLAINED, FAILED, OK
 from .loops import run_async
 from .operating import AsJson
@@ -107,7 +108,12 @@ async def _call(action_type: str, data: Any, tenant: str, options: dict[str, Any
 
     async with connected() as client:
         handle = await _sent(client, action_type, data, tenant, options)
-        return await handle.response(timeout)
+        try:
+            return await handle.response(timeout)
+        except asyncio.CancelledError:
+            name = handle.action_id
+            warn(f"action {name} goes on; see `nooble why {name}`, or end it: `nooble cancel {name}`")
+            raise
 
 
 async def _sent(

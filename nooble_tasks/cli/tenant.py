@@ -112,7 +112,7 @@ def clear(
 
     nooble tenant clear acme limits --why "contract 17 has ended"
     """
-    more = {"rules": [rule.replace("-", "_") for rule in rules]} if rules else {}
+    more: dict[str, Any] = {"rules": [rule.replace("-", "_") for rule in rules]} if rules else {}
     done = f"cleared {' '.join(rules or ['the rules'])} of {name}"
     return _do(done, "clear_tenant", name, why, by, domain, as_json, **more)
 
@@ -139,7 +139,8 @@ def resume(name: Tenant, why: Why = "", by: By = None, domain: Where = None, as_
 
     nooble tenant resume acme
     """
-    return _do(f"resumed {name}", "resume_tenant", name, why, by, domain, as_json)
+    nothing = f"{name} was not paused"
+    return _do(f"resumed {name}", "resume_tenant", name, why, by, domain, as_json, nothing)
 
 
 def _do(
@@ -150,6 +151,7 @@ def _do(
     by: str | None,
     domains: list[str] | None,
     as_json: bool,
+    nothing: str = "",
     **more: Any,
 ) -> int:
     async def act() -> list[str]:
@@ -157,7 +159,7 @@ def _do(
             command: Callable[..., Awaitable[list[str]]] = getattr(commands, verb)
             return await command(name, by=author(by), why=why, domains=domains or [], **more)
 
-    tell(done, run_async(act()), as_json=as_json, tenant_id=name)
+    tell(done, run_async(act()), as_json=as_json, nothing=nothing, tenant_id=name)
     return OK
 
 

@@ -101,7 +101,10 @@ def _attempts(found: Why) -> Iterator[tuple[str, str]]:
         yield f"error of attempt {error.attempt}", f"{error.error or 'not told'}, on worker {error.worker}"
     for event in found.history:
         text = f"{event.outcome} {_when(event.at_ms, found.at_ms)}"
-        yield f"attempt {event.attempt}", f"{text}, ran {duration(event.run_time_us / 1_000)}"
+        if not event.attempt or (event.outcome == "expired" and not event.run_time_us):
+            yield "end", text  # while it waited
+        else:
+            yield f"attempt {event.attempt}", f"{text}, ran {duration(event.run_time_us / 1_000)}"
 
 
 def _before(found: Why) -> str:

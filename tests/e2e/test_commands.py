@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -144,3 +147,22 @@ def test_who_watches_goes_on_while_the_server_is_away(tmp_path: Path) -> None:
             watching.send(signal.SIGINT)
             assert watching.wait() == 130
     assert "Traceback" not in watching.output
+
+
+@pytest.mark.parametrize("arguments", [["tenant"], ["tenants", "--help"], ["version"], ["version", "--json"]])
+def test_who_reads_no_further_is_no_failure(arguments: list[str]) -> None:
+    """`nooble tenant | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "nooble_tasks.cli", *arguments],
+            cwd=ROOT,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -81,6 +81,7 @@ async def test_pause_resume_and_who_did_it(sent: BaseRedisClient, nooble: Nooble
     assert "paused now in probe: tenant:acme, by ana: an upstream" in done.text
     assert max(map(len, done.out.splitlines())) <= columns
     assert (await nooble("tenant", "resume", "acme")).text == "resumed acme in probe"
+    assert (await nooble("tenant", "resume", "acme")).text == "acme was not paused"
     assert (await nooble("resume", "type", "probe.echo")).text == "resumed type probe.echo in probe"
     assert (await nooble("resume", "type", "probe.echo")).text == "type probe.echo was not stopped"
     told = json.loads((await nooble("operations", "--json", "-n", "3")).out)

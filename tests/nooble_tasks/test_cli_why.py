@@ -125,3 +125,14 @@ async def test_a_service_that_takes_anything_does_not_say_so(redis: Redis, clien
         await client.operator.pause("domain", by="ana")
         handle = await client.enqueue_action("probe.nothing", tenant_id="acme", tier="enterprise")
         assert [each.cause for each in (await handle.why()).causes] == [Cause.PAUSED]
+
+
+async def test_what_never_started_did_not_run(client: BaseRedisClient, nooble: Nooble) -> None:
+    await claim(client, 1)
+    await client.enqueue_actions([action(action_id="a0"), action(action_id="a1")])
+    assert await client.cancellations.one("a0")
+    done = await nooble("why", "a0")
+    assert "was cancelled at" in done.text
+    assert " end cancelled 20" in done.text
+    assert "attempt" not in done.text
+    assert " ran " not in done.text

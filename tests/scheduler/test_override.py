@@ -133,6 +133,21 @@ async def test_pause_and_resume(world: World) -> None:
     ]
 
 
+async def test_resuming_tells_where_a_tenant_was_stopped(world: World) -> None:
+    """By an operator or by a handler; what changes nothing is no operation."""
+    where = (world.engine, [world.domain, "other"], "acme")
+    assert await overrides.resume_tenant(*where, by="ana") == []
+    await override(world, weight=3)
+    assert await overrides.resume_tenant(*where, by="ana") == []
+    await overrides.pause_tenant(world.engine, ["other"], "acme", by="bo")
+    assert await overrides.resume_tenant(*where, by="ana") == ["other"]
+    await world.redis.zadd(world.key("backpressure"), {"acme:enterprise": world.now + 1_000})
+    assert await overrides.resume_tenant(*where, by="ana") == [world.domain]
+    assert await overrides.resume_tenant(*where, by="ana") == []
+    said = [one.did for one in await pauses.operations(world.engine, world.domain)]
+    assert said == ["resume tenant:acme", "override acme weight=3.0"]
+
+
 async def test_a_pause_and_the_rules_each_tell_of_who_said_them(world: World) -> None:
     where = (world.engine, [world.domain], "acme")
     await overrides.pause_tenant(*where, by="bo", why="fraud")
