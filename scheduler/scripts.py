@@ -9,7 +9,8 @@ A script's header is its contract and is executed, so it cannot drift:
 * ``-- @include limits`` puts ``lib/limits.lua`` before the script, once, its own includes first; of what is
   included, :mod:`scheduler.lean` sends what is used;
 * ``-- @defer room over_limit …`` makes of ``lib/room.lua`` and what it includes the function ``room()`` that
-  gives these names of it, with the names of keys that only it uses: for what most calls do not need;
+  gives these names of it, with the names of keys that only it uses: for what most calls do not need; without
+  names it gives what the part itself returns;
 * ``-- @wraps enqueue`` makes another verb's script the function ``enqueue()``, for a step that does the same
   and more; the arguments it reads must be this script's, too.
 
@@ -126,7 +127,8 @@ def _defer(words: list[str], parts: list[str], keys: dict[str, None], path: list
     own, own_keys = [*parts], {**keys}
     _compose(f"lib/{include}.lua", _read_include(path[-1], include), own, own_keys, path)
     prelude = [lua_key(name) for name in own_keys if name not in keys]
-    body = "\n".join([*prelude, *own[len(parts) :], f"return {', '.join(names)}"])
+    returned = [f"return {', '.join(names)}"] if names else []
+    body = "\n".join([*prelude, *own[len(parts) :], *returned])
     parts.append(_function(include, lean(body)))
 
 

@@ -1,4 +1,5 @@
 -- @keys owned returned
+-- @include claim_begun
 -- @include claim_state
 -- @include stream
 -- @include variadic
@@ -24,6 +25,11 @@ local function instead_of(count, of_line, left_in_line)
 end
 
 local function read_new(key, most)
+  if read_before and read_key == key then
+    local entries = read_before
+    read_before = nil
+    return entries
+  end
   most = as_text(most)
   local read = redis.pcall('XREADGROUP', 'GROUP', 'workers', 'running', 'COUNT', most, 'STREAMS', key, '>')
   if read and read.err then -- somebody else deleted the stream, and perhaps made it again
