@@ -37,6 +37,7 @@ repeat
   local at = string.find(settings, '"' .. tier .. '"', 11, true)
   if not at or at > order_ends then break end
   if wanted ~= '' and wanted ~= tier then
+    if string.find(wanted, '"', 1, true) then break end -- no name: it may look like two that follow each other
     local wanted_at = string.find(settings, '"' .. wanted .. '"', 11, true)
     if not wanted_at or wanted_at > order_ends or wanted_at < at and (registered or strict ~= '}') then break end
     tier = wanted
