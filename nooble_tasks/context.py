@@ -119,7 +119,7 @@ class _OfAttempt:
 
     __slots__ = ("action", "attempt", "deadline", "domain", "made")
 
-    def __init__(self, action: DomainAction, deadline: datetime, attempt: int, domain: str) -> None:
+    def __init__(self, action: DomainAction, deadline: datetime | float, attempt: int, domain: str) -> None:
         self.action = action
         self.domain = domain
         self.deadline = deadline
@@ -128,9 +128,10 @@ class _OfAttempt:
 
     def get(self) -> ExecutionContext:
         if self.made is None:
-            self.made = ExecutionContext.from_action(
-                self.action, deadline=self.deadline, attempt=self.attempt
-            )
+            deadline = self.deadline
+            if isinstance(deadline, float):
+                deadline = datetime.fromtimestamp(deadline, UTC)
+            self.made = ExecutionContext.from_action(self.action, deadline=deadline, attempt=self.attempt)
         return self.made
 
 
@@ -145,8 +146,11 @@ def current_context() -> ExecutionContext | None:
     return current.get() if isinstance(current, _OfAttempt) else current
 
 
-def enter_attempt(action: DomainAction, *, deadline: datetime, attempt: int, domain: str = "") -> None:
-    """From here on the running task acts for `action`; `deadline` is when its attempt must be over.
+def enter_attempt(
+    action: DomainAction, *, deadline: datetime | float, attempt: int, domain: str = ""
+) -> None:
+    """From here on the running task acts for `action`; `deadline` is when its attempt must be over, a moment
+    or seconds since 1970.
 
     `domain`: where a worker claimed it; none outside of a worker.
     """

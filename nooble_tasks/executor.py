@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ._engine import Claimed, Clock, Finish, Outcome, Policy, nearest
@@ -89,10 +88,10 @@ class Executor:
                     f"the deadline of {claimed.action_type} passed while it waited",
                     action_id=claimed.action_id,
                 )
-            if claimed.attempt > self._most_claims(claimed.action_type):
+            if claimed.attempt > MAX_ATTEMPTS and claimed.attempt > self._most_claims(claimed.action_type):
                 raise Reject(f"claimed {claimed.attempt} times: its workers died, or it was never finished")
-            deadline = datetime.now(UTC) + timedelta(seconds=limit_s)
-            enter_attempt(action, deadline=deadline, attempt=claimed.attempt, domain=self._domain)
+            deadline_s = time.time() + limit_s
+            enter_attempt(action, deadline=deadline_s, attempt=claimed.attempt, domain=self._domain)
             result = await self._handle(action)
         except Exception as error:
             return self._failed(claimed, action, error, _elapsed_us(started))
@@ -261,7 +260,7 @@ class Executor:
         return retry.delay_s(claimed.attempt, error, now_ms)
 
     def _most_claims(self, action_type: str) -> int:
-        return max(MAX_ATTEMPTS, self._retry_of(action_type).max_attempts + self._poison_deaths)
+        return self._retry_of(action_type).max_attempts + self._poison_deaths
 
     def _retry_of(self, action_type: str) -> RetryPolicy:
         return self._service.options_of(action_type).retry or self._service.retry_policy

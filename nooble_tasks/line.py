@@ -313,10 +313,12 @@ class Line:
         if abandoned:
             task.cancelled() or task.exception()  # look at it, so that nobody reports it as unseen
             return
-        asked_to_cancel = claimed.action_id in self._cancelling
-        overdue = claimed.action_id in self._overdue
-        self._cancelling.discard(claimed.action_id)
-        self._overdue.discard(claimed.action_id)
+        asked_to_cancel = overdue = False
+        if self._cancelling or self._overdue:
+            asked_to_cancel = claimed.action_id in self._cancelling
+            overdue = claimed.action_id in self._overdue
+            self._cancelling.discard(claimed.action_id)
+            self._overdue.discard(claimed.action_id)
         if not task.cancelled():
             error = task.exception()
             finish = task.result() if error is None else self.executor.broken(claimed, error)

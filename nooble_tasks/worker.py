@@ -104,7 +104,8 @@ class BaseWorker:
         self._ended.set()
 
     def _line(self, domain: str, service: BaseService) -> Line:
-        innermost = self._handle_action if service is self.service else service.process_action
+        own = service is self.service and handles_itself(type(self))
+        innermost = self._handle_action if own else service.process_action
         handle = chained((*self._middleware, *service.middleware), innermost)
         executor = Executor(
             service,

@@ -14,6 +14,8 @@ DOMAIN_SCOPE = "*"
 
 def extra_of(finish: Finish, now_ms: int, worker_id: str) -> str:
     """JSON, or nothing when there is nothing to say."""
+    if not (finish.reason or finish.callback_queue or finish.pressed):
+        return ""
     extra: dict[str, Any] = {}
     if finish.reason:
         extra["reason"] = finish.reason
@@ -24,7 +26,7 @@ def extra_of(finish: Finish, now_ms: int, worker_id: str) -> str:
         extra["callback"] = finish.callback.decode()
     if finish.pressed:
         extra |= {"scope": scope_of(finish.action, finish.pressed), "until_ms": finish.pressed_until_ms}
-    return json.dumps(extra) if extra else ""
+    return json.dumps(extra)
 
 
 def scope_of(action: Claimed, pressed: str) -> str:
@@ -60,7 +62,7 @@ def _how(finish: Finish, now_ms: int, worker_id: str) -> str:
     """What is alike for most of a batch."""
     action = finish.action
     return (
-        f"{action.token} {finish.outcome.value} {finish.due_ms} {action.reply_to or '-'} "
+        f"{action.token} {finish.outcome} {finish.due_ms} {action.reply_to or '-'} "
         f"{action.unique_key or '-'} {extra_of(finish, now_ms, worker_id)}"
     )
 
@@ -71,5 +73,5 @@ def finish_line(finish: Finish, now_ms: int) -> str:
     queue_ms = max(action.claimed_ms - action.enqueued_ms, 0)
     return (
         f"outcome {now_ms} {action.action_id} {action.action_type} {action.tenant_id}:{action.tier} "
-        f"{finish.outcome.value} {queue_ms} {finish.run_time_us} {action.attempt} {action.claimed_ms}"
+        f"{finish.outcome} {queue_ms} {finish.run_time_us} {action.attempt} {action.claimed_ms}"
     )
