@@ -1,10 +1,8 @@
--- @keys cancel_asked actions done unique_holders response notify parents children cancelled_parents
+-- @keys cancel_asked actions done unique_holders response parents children cancelled_parents
 -- @include variadic
+-- @include announcing
 
-local NOTIFY_KEPT = 10000 -- announcements an absent client may miss: it reads the response lists instead
-local NOTIFY_TTL_MS = 60000
 local LOOKED_AFTER_MS = 5000 -- by then who cancelled has reached the children, and what was being sent is in line
-local INLINE_RESPONSE = 8192 -- bytes; a larger response is announced by its id alone
 
 -- What ended for good in this call: forget where it is, remember its outcome for one to two duplicate
 -- windows, store its response, tell who asked.
@@ -28,7 +26,7 @@ local function settle(id, outcome, reply_to, response, response_ttl_ms, unique_k
         lines = {}
         ended.announced[reply_to] = lines
       end
-      lines[#lines + 1] = id .. '\n' .. (#response <= INLINE_RESPONSE and response or '')
+      lines[#lines + 1] = announcement(id, response)
     end
   end
 end
@@ -61,9 +59,6 @@ local function write_settled(now, duplicate_window_ms)
   if has_rare then write_all('SREM', cancel_asked_key, ended_ids) end
   if #ended.unique_keys > 0 then write_all('HDEL', unique_holders_key, ended.unique_keys) end
   for client, lines in pairs(ended.announced) do
-    local list = notify_prefix .. client
-    write_all('RPUSH', list, lines)
-    redis.call('LTRIM', list, -NOTIFY_KEPT, -1)
-    redis.call('PEXPIRE', list, NOTIFY_TTL_MS)
+    announced(client, write_all('RPUSH', notify_prefix .. client, lines))
   end
 end
