@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, cast
 
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .actions import DomainAction
@@ -20,7 +21,8 @@ _log = logging.getLogger(__name__)
 
 _BLOCK_S = 5.0
 _RETRY_S = 0.5
-_LOST = (RedisConnectionError, RedisTimeoutError, OSError)
+_PASSING = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OutOfMemoryError, OSError)
+_PASSING_STATES = ("UNBLOCKED ", "MASTERDOWN ", "MISCONF ")
 
 
 def callback_for(action: DomainAction, service_name: str, data: Any, *, success: bool) -> DomainAction | None:
@@ -72,7 +74,7 @@ async def listen(
             try:
                 # Moving the oldest onto its own place is a peek that blocks: nothing is lost by a cut link.
                 raw = await blocking.blmove(queue, queue, cast("int", block), "RIGHT", "RIGHT")
-            except _LOST as error:
+            except (RedisError, OSError) as error:
                 await _pause(error)
                 continue
             if raw is None:
@@ -92,11 +94,14 @@ async def _remove(redis: Any, queue: str, raw: bytes) -> None:
         try:
             await redis.lrem(queue, -1, raw)
             return
-        except _LOST as error:
+        except (RedisError, OSError) as error:
             await _pause(error)
 
 
-async def _pause(error: Exception) -> None:
+async def _pause(error: RedisError | OSError) -> None:
+    """Until it may go better: after a cut, a failover, while memory is full. Raises what does not pass."""
+    if not isinstance(error, _PASSING) and not str(error).startswith(_PASSING_STATES):
+        raise error
     _log.warning("waiting for callbacks: %s; again in %.1f s", error, _RETRY_S)
     await asyncio.sleep(_RETRY_S)
 
