@@ -25,8 +25,8 @@ class Heartbeat:
 
     While ``owns_something()`` is False every other beat is left out: a lease over nothing needs no more, and
     it still outlasts the time to the next beat by half. Then one plain command does, too: there is nothing to
-    be told about, and commands inside of scripts count. ``on_lost(domain)`` and
-    ``on_cancel(domain, action_id)`` are called in the thread.
+    be told about, and commands inside of scripts count. ``on_lost(domain)``, ``on_cancel(domain, action_id)``
+    and ``on_aside(domain)`` are called in the thread.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Heartbeat:
         owns_something: Callable[[], bool],
         on_lost: Callable[[str], None],
         on_cancel: Callable[[str, str], None],
+        on_aside: Callable[[str], None],
     ) -> None:
         self._engine = engine
         self._worker_id = worker_id
@@ -45,8 +46,10 @@ class Heartbeat:
         self._owns_something = owns_something
         self._on_lost = on_lost
         self._on_cancel = on_cancel
+        self._on_aside = on_aside
         self._every_s = engine.lease_ms / 3000
-        self._stopping = threading.Event()
+        self._called = threading.Event()
+        self._stopping = self._stepping_aside = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -56,17 +59,30 @@ class Heartbeat:
 
     def stop(self) -> None:
         """End and wait for the thread; the leases are left as they are."""
-        self._stopping.set()
+        self._stopping = True
+        self._called.set()
         if self._thread is not None:
             self._thread.join(timeout=self._every_s + 1)
             self._thread = None
+
+    def step_aside(self) -> None:
+        """The event loop is blocked: who would be woken for work cannot take it, and others can."""
+        self._stepping_aside = True
+        self._called.set()
 
     def _run(self) -> None:
         redis = threaded_twin(self._engine.redis, max(self._every_s, 0.5))
         left_out = False
         try:
-            while not self._stopping.wait(self._every_s):
+            while True:
+                self._called.wait(self._every_s)
+                if self._stopping:
+                    return
+                self._called.clear()
                 try:
+                    if self._stepping_aside:
+                        self._stepping_aside = False
+                        self._pass_on(redis)
                     left_out = not left_out and not self._owns_something()
                     if not left_out:
                         self._beat(redis)
@@ -81,7 +97,8 @@ class Heartbeat:
             try:
                 if not self._owns_something() and self._moved(redis, domain):
                     continue
-                extended = read_extended(self._extend(redis, domain))
+                args = self._engine.extend_args(self._worker_id)
+                extended = read_extended(self._script(redis, "extend", domain, args))
             except (RedisError, OSError) as error:
                 # The lease outlives two missed beats; the next one comes soon.
                 _log.warning("heartbeat of %s in %s: %s", self._worker_id, domain, error)
@@ -90,6 +107,15 @@ class Heartbeat:
                 self._on_lost(domain)
             for action_id in extended.cancelled:
                 self._on_cancel(domain, action_id)
+
+    def _pass_on(self, redis: Any) -> None:
+        for domain in self._domains:
+            try:
+                self._script(redis, "pass_on", domain, [self._worker_id])
+            except (RedisError, OSError) as error:
+                _log.warning("%s cannot step aside in %s: %s", self._worker_id, domain, error)
+            finally:  # it may not be among the sleepers any more, and has to look for itself
+                self._on_aside(domain)
 
     def _moved(self, redis: Any, domain: str) -> bool:
         """Whether the lease could be moved on just so; if not, the script finds out why."""
@@ -101,9 +127,8 @@ class Heartbeat:
             return False
         return bool(moved)
 
-    def _extend(self, redis: Any, domain: str) -> Any:
-        script, root = scripts.load("extend"), self._engine.keys.root(domain)
-        args = self._engine.extend_args(self._worker_id)
+    def _script(self, redis: Any, verb: str, domain: str, args: Sequence[Any]) -> Any:
+        script, root = scripts.load(verb), self._engine.keys.root(domain)
         try:
             return redis.execute_command(*script.command(root, args))
         except NoScriptError:

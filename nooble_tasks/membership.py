@@ -84,11 +84,12 @@ class Membership:
             owns_something=self._owns_something,
             on_lost=lambda domain: from_thread(lost, domain),
             on_cancel=lambda domain, action_id: from_thread(self._deliver, domain, f"cancel {action_id}"),
+            on_aside=lambda domain: from_thread(self._deliver, domain, "wake"),
         )
         self._mailbox = Mailbox(self._bus.redis, self._bus.keys, self.worker_id, self._domains, self._deliver)
         self._heartbeat.start()
         self._mailbox.start()
-        self._watchdog = Watchdog(self._bus.settings.blocked_loop_s)
+        self._watchdog = Watchdog(self._bus.settings.blocked_loop_s, self._heartbeat.step_aside)
         self._watchdog.start()
 
     async def part(self) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from types import FrameType
 
 from .executor import Executor
@@ -20,12 +21,13 @@ _INNERMOST = 12  # frames of the stack that are told
 class Watchdog:
     """Asks the loop for a sign of life, and reports when none comes for `blocked_s` seconds.
 
-    Said once per blockage, again whenever it has lasted twice as long, and when it is over. Start it from
-    inside of the loop that it is to watch.
+    Said once per blockage, again whenever it has lasted twice as long, and when it is over. ``on_blocked`` is
+    called in the thread as often. Start it from inside of the loop that it is to watch.
     """
 
-    def __init__(self, blocked_s: float) -> None:
+    def __init__(self, blocked_s: float, on_blocked: Callable[[], None] = lambda: None) -> None:
         self._blocked_s = blocked_s
+        self._on_blocked = on_blocked
         self._every_s = max(blocked_s / 2, 0.01)
         self._stopping = threading.Event()
         self._alive = threading.Event()
@@ -67,6 +69,7 @@ class Watchdog:
                 "handler) or with await asyncio.to_thread(...). It is here:\n%s",
                 *(blocked_s, f" by {who}" if who else "", stack),
             )
+            self._on_blocked()
             again_s *= 2
             if self._alive.wait(again_s - (time.monotonic() - asked)):
                 break

@@ -118,3 +118,27 @@ async def test_actions_ten_times_as_long_as_the_lease_run_once(ledger: Ledger, c
     await ledger.send(LONG // 2, takes_s=LEASES * LEASE_S)
     await ledger.send(LONG // 2, verb="thread", takes_s=LEASES * LEASE_S)
     await ledger.check(extra_runs=0)
+
+
+async def test_what_would_wake_a_blocked_loop_wakes_another(ledger: Ledger, crew: Crew) -> None:
+    """The worker that fell asleep last is woken first; when its loop is blocked, somebody else is, soon."""
+    free = crew.hire(lease_s=15)
+    await ledger.until_registered(pid_of(free))
+    blocked = crew.hire(lease_s=15, blocked_loop_s=0.2)
+    await ledger.until_registered(pid_of(blocked))
+    await until_asleep(ledger, 2)
+    os.kill(pid_of(free), signal.SIGSTOP)
+    await ledger.send(1, verb="block", takes_s=8.0)
+    await until_runs(ledger, 1)
+    os.kill(pid_of(free), signal.SIGCONT)
+    await ledger.send(5)
+    await ledger.until_ended(5)
+    assert await ledger.ended() == 5, "they waited for the one that blocks"
+    await ledger.check(extra_runs=0)
+
+
+async def until_asleep(ledger: Ledger, many: int) -> None:
+    sleepers = ledger.client.bus.keys.of("sleepers", DOMAIN)
+    async with asyncio.timeout(30):
+        while await ledger.redis.zcard(sleepers) < many:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ def beat(bus: Bus, told: queue.Queue[Any]) -> Iterator[Callable[..., Heartbeat]]
             owns_something=lambda: owns_something,
             on_lost=told.put,
             on_cancel=lambda domain, action_id: told.put((domain, action_id)),
+            on_aside=lambda domain: told.put(("aside", domain)),
         )
         heartbeat.start()
         started.append(heartbeat)
@@ -119,6 +121,7 @@ async def test_an_error_that_nobody_foresaw_costs_no_lease(
     heartbeat = Heartbeat(
         bus.engine, "w1", [DOMAIN],
         owns_something=owns_something, on_lost=told.put, on_cancel=lambda domain, action_id: None,
+        on_aside=told.put,
     )  # fmt: skip
     heartbeat.start()
 
@@ -130,3 +133,17 @@ async def test_an_error_that_nobody_foresaw_costs_no_lease(
     finally:
         heartbeat.stop()
     assert "deque mutated" in caplog.text
+
+
+async def test_who_steps_aside_is_not_woken_and_then_looks_again(
+    bus: Bus, beat: Callable[..., Heartbeat], redis: Any, told: queue.Queue[Any]
+) -> None:
+    """What it may have been woken for goes to another; it is told after that, when it is among the sleepers
+    no more."""
+    await bus.engine.extend(DOMAIN, "w1", register=True)
+    await redis.zadd("nooble:probe:sleepers", {"w1": 2, "w2": 1})
+    beat().step_aside()
+    assert await asyncio.to_thread(told.get, timeout=5) == ("aside", DOMAIN)
+    assert await redis.zrange("nooble:probe:sleepers", 0, -1) == []
+    assert await redis.lrange("nooble:probe:mailbox:w2", 0, -1) == [b"wake"]
+    assert not await redis.exists("nooble:probe:mailbox:w1")
