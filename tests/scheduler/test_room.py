@@ -193,3 +193,14 @@ async def test_what_is_due_after_the_limit_gives_more_is_not_refused(redis: Redi
     assert refused is not None
     assert (refused.reason, refused.retry_after_ms) == (RefusalReason.LIMIT, MINUTE + 1)
     assert await refusals(world, "x3", due_ms=NOW + refused.retry_after_ms) == [None]
+
+
+async def test_a_long_list_stays_in_order_where_a_newer_policy_asks_for_its_periods(redis: Redis) -> None:
+    """Each of its parts is written or asks; one that asks must not be overtaken by the next."""
+    newer = await world_of(redis, '[tiers.quota]\npriority = 2\nover_limit = "refuse"\nlimits = ["9/day"]')
+    older = World(redis, POLICY.format(""))
+    actions = some(150, tier="t")
+    actions.insert(50, new("x", tier="quota"))
+    assert all(said.accepted for said in await older.enqueue(*actions))
+    waiting = (await newer.snapshot())["stream acme:t"]["entries"]
+    assert waiting == [f"acme-{n}" for n in range(150)]

@@ -34,6 +34,10 @@ local function enqueue_any()
     for name, from, till in string.gmatch(periods_now, '([^|]+)|(%d+)|(%d+)') do
       periods[name] = {tonumber(from), tonumber(till)}
     end
+    -- Every part of a list asks for them, or none: the next would overtake one that did.
+    for _, name in ipairs(settings.periods or {}) do
+      if not periods[name] then return {'periods', unpack(settings.periods)} end
+    end
   end
   for _, claim in ipairs(claims) do
     local place = place_of[claim]

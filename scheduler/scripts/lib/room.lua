@@ -56,15 +56,10 @@ local function room_in(stream, limits, now, periods)
   return room or {math.huge}
 end
 
--- The reply that asks for the calendar periods that the limits of this tenant need, and nobody has sent or written.
+-- The reply that asks for a calendar period that the limits of this tenant need, and nobody has written.
 local function ask_for_periods(limits, now, periods)
   for _, limit in ipairs(limits) do
-    if limit[5] ~= '' and not know_period(limit[5], now, periods) then
-      for _, name in ipairs(settings.periods or {}) do
-        if not periods[name] then return {'periods', unpack(settings.periods)} end
-      end
-      return {'zones', limit[5]}
-    end
+    if limit[5] ~= '' and not know_period(limit[5], now, periods) then return {'zones', limit[5]} end
   end
 end
 
