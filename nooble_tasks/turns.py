@@ -73,6 +73,7 @@ class Turns:
         self._asked_for = 0
         self._failures = 0
         self._large = False
+        self._following = asyncio.Lock()
         self.progress = 0
         self._children = ChildrenCanceller(engine)
         for line in self._lines:
@@ -184,7 +185,8 @@ class Turns:
             if slots > 0:
                 accepted, claim = await asked.answer
                 self._slots.lookahead.turned(asyncio.get_running_loop().time() - asked.at_s)
-                if claim.policy_version != self._engine.policy_version and not claim.lost:
+                other = claim.policy_version != self._engine.policy_version
+                if (other or self._following.locked()) and not claim.lost:
                     await self._follow(line.domain, claim.policy_version)
             else:
                 accepted = await asked.answer
@@ -222,11 +224,14 @@ class Turns:
         return asked.worker_id == self._worker_id() and asked.leases_lost == line.leases_lost
 
     async def _follow(self, domain: str, version: int) -> None:
-        """What was claimed under another policy also runs under it; not knowing it stops nobody."""
-        try:
-            await self._follow_policy(domain, version)
-        except _ERRORS as error:
-            self._logger.warning("loading version %d of the policy: %s", version, error)
+        """What was claimed under another policy also runs under it; not knowing it stops nobody. What was
+        claimed later waits meanwhile, so as not to start earlier."""
+        async with self._following:
+            try:
+                if version != self._engine.policy_version:
+                    await self._follow_policy(domain, version)
+            except _ERRORS as error:
+                self._logger.warning("loading version %d of the policy: %s", version, error)
 
     async def _give_back(self, line: Line) -> None:
         """Release what was stopped or did not start: others run it, and no attempt is spent."""

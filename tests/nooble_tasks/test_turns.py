@@ -197,6 +197,36 @@ async def test_large_answers_come_one_at_a_time_and_the_next_is_asked_for_before
     await table.answer(fourth, NOTHING)
 
 
+async def test_what_was_claimed_later_waits_while_another_policy_is_loaded(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then somebody else may have loaded it."""
+    loading, loaded = asyncio.Event(), asyncio.Event()
+
+    async def follow(domain: str, version: int) -> None:
+        table.engine.policy_version = version
+        loading.set()
+        await loaded.wait()
+
+    table.follow = follow  # type: ignore[method-assign]
+    table.turns = table.make_turns()
+    *_, first = await table.asked()
+    await table.answer(first, Claim([], 0, True))
+    *_, first = await table.asked()
+    *_, second = await table.asked()
+    first.set_result(Claim([claimed("first")], 0, True, policy_version=5))
+    await asyncio.wait_for(loading.wait(), 5)
+    second.set_result(Claim([claimed("second")], 0, True, policy_version=5))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert table.line.running == 0
+    started: list[str] = []
+    monkeypatch.setattr(table.line, "start", lambda each: started.append(each.action_id))
+    loaded.set()
+    await table.turns.settle()
+    assert started == ["first", "second"]
+
+
 async def test_quiet_claims_nothing(table: Table) -> None:
     assert not table.turns.begin(quiet=True)
 
