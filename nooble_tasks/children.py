@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError, ResponseError
@@ -91,8 +91,17 @@ async def cancel_children(engine: Engine, domain: str, parent_id: str) -> None:
         where, action_id = parents.pop()
         seen.add((where, action_id))
         async for lines in written.of(engine, where, action_id):
-            page = [Child.from_line(line) for line in lines]
+            page = list(_readable(lines, action_id))
             parents += [each for each in await _cancel_page(engine, page) if each not in seen]
+
+
+def _readable(lines: Iterable[str], parent_id: str) -> Iterator[Child]:
+    """One that cannot be read keeps none of the others running."""
+    for line in lines:
+        try:
+            yield Child.from_line(line)
+        except ValueError:
+            _log.warning("what %s has sent is not cancelled: its record %.100r says nothing", parent_id, line)
 
 
 async def cancel_sent(engine: Engine, children: Sequence[Child]) -> None:

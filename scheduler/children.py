@@ -40,7 +40,7 @@ async def of(engine: Engine, domain: str, parent_id: str) -> AsyncIterator[list[
     for start in range(0, MOST, _PAGE):
         page = await engine.redis.lrange(key, start, start + _PAGE - 1)
         if page:
-            yield [line.decode() for line in page]
+            yield [line.decode("utf-8", "replace") for line in page]
         if len(page) < _PAGE:
             return
 

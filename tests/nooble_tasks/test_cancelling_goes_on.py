@@ -289,3 +289,18 @@ async def test_what_is_sent_by_an_action_that_ended_otherwise_stays(
         await busy.later
         assert await sent[0].result(10) == "ran"
     await service.client.close()
+
+
+async def test_a_record_that_says_nothing_keeps_no_other_from_being_cancelled(
+    redis: Any, client: BaseRedisClient
+) -> None:
+    """Somebody else wrote it: what stands behind it is reached, and it is not tried again for ever."""
+    sent = []
+    for parent in ("p1", "p2"):
+        sent.append(await client.enqueue_action(action("echo"), delay=3600))
+        lines = [b"no child", b"\xff", Child.of(DOMAIN, sent[-1].action).line()]
+        await redis.rpush(KEYS.of("children", DOMAIN, parent), *lines)
+        await redis.zadd(PARENTS, {parent: 0})
+    await go_over_children(client)
+    assert not await redis.exists(PARENTS, *(KEYS.of("children", DOMAIN, parent) for parent in ("p1", "p2")))
+    await all_cancelled(sent)
