@@ -50,8 +50,9 @@ SPEND['moving-window'] = function(limit, state, now, starts)
   local kept = state or ''
   if kept ~= '' then now = math.max(now, start_at(kept, #kept / WIDTH)) end -- this clock is behind
   local first = first_since(kept, now - limit[4])
-  local all = string.sub(kept, (first - 1) * WIDTH + 1) .. string.rep(struct.pack('>I6', now), starts)
-  return string.sub(all, -limit[3] * WIDTH)
+  if first > 1 then kept = string.sub(kept, (first - 1) * WIDTH + 1) end -- each copy costs the server more than its bytes
+  local all = kept .. string.rep(struct.pack('>I6', now), starts)
+  return #all > limit[3] * WIDTH and string.sub(all, -limit[3] * WIDTH) or all
 end
 
 WORTHLESS_AT['moving-window'] = function(limit, state)
