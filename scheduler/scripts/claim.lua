@@ -1,7 +1,7 @@
 -- claim: which tier, which tenant, what the limits allow; XREADGROUP; ownership recorded in the same step.
 -- The algorithm is explained, and tested against this script, in scheduler/fairness.py.
 --
--- @keys policy workers sleepers fairness ready tags
+-- @keys policy workers sleepers fairness waiting ready tags
 -- @keys scheduled held overrides pauses backpressure returned_count cancel_asked
 -- @argv now_ms:int worker_id:str slots:int lease_until_ms:int periods:rest
 --       periods: (name, start_ms, end_ms)* of the calendar periods that contain now_ms
@@ -24,10 +24,12 @@ if tonumber(lease) < now_ms then
 end
 
 -- On a quiet domain a claim goes a short way: where nothing is ready or a single action is, and nothing is due, held,
--- overridden, paused, pressed, given back or to be cancelled, under a policy that has no limits but tenants' own. It
--- ends as the long way would; whatever is not so goes the long way. What such a claim costs is mostly what Lua
+-- overridden, paused, pressed, given back or to be cancelled, under a policy that has no limits but tenants' own (others
+-- than its tenant may be overridden, and something due later). It ends as the long way would; whatever is not so goes the long way. What such a claim costs is mostly what Lua
 -- makes anew in each call: functions, tables, text, and all of these from the policy's JSON.
 repeat
+  local line = redis.call('HRANDFIELD', waiting_key, '2', 'WITHVALUES') -- what is held, too
+  if line[3] or (line[2] or '1') ~= '1' then break end
   -- '{"version":1,"tiers":[{"name":"free",…},…],"limits":[],"named":[],"periods":["…",…]}', see CompiledPolicy.to_json
   local version = string.match(policy_json, '^{"version":(%d+),"tiers":%[{"name":')
   local tiers_end, periods_begin = string.find(policy_json, '}],"limits":[],"named":[],"periods":[', 1, true)
@@ -51,9 +53,12 @@ repeat
     looks[2 * count + 6], looks[2 * count + 7] = tags_prefix .. name, ready_prefix .. name
   end
   local there = redis.call('EXISTS', unpack(looks))
-  if there > 1 then break end
   local reply
-  if there == 1 then reply = lone()(version + 0, fields) else reply = claim_nothing(version + 0, fields) end
+  if there == 0 then
+    reply = claim_nothing(version + 0, fields)
+  elseif line[1] and there < 4 then
+    reply = lone()(version + 0, fields, line[1], there - 1)
+  end
   if reply then return reply end
 until true
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from scheduler import Engine, Policy, ScriptError
+from scheduler import Engine, Policy, ScriptError, overrides
 from tests.laws.mutation import mutated
 from tests.scheduler.world import DAY, MINUTE, NOW, World, new, some
 
@@ -61,12 +61,32 @@ async def credited_lone(world: World) -> None:
     await world.enqueue(new("x1", "c", "professional"))
 
 
+async def overridden(world: World, tenant: str) -> None:
+    await overrides.set_override(world.engine, [world.domain], tenant, by="ana", weight=2)
+
+
+async def before_another_is_due(world: World) -> None:
+    await lone(world)
+    await world.enqueue(new("x2", "late", due_ms=NOW + MINUTE))
+
+
+async def beside_an_override(world: World) -> None:
+    await limited(world)
+    await overridden(world, "other")
+
+
+async def beside_both(world: World) -> None:
+    await before_another_is_due(world)
+    await overridden(world, "other")
+
+
 async def late_lease(world: World) -> None:
     await lone(world)
     world.clock.advance(10 * MINUTE)
 
 
 USUAL = [nothing, lone, timely, limited, limited_again, of_another_day, credited, credited_lone, late_lease]
+USUAL += [before_another_is_due, beside_an_override, beside_both]
 
 
 async def over_its_limit(world: World) -> None:
@@ -141,6 +161,21 @@ async def delayed(world: World) -> None:
     await world.enqueue(new("x1", due_ms=NOW + 5))
 
 
+async def with_an_override(world: World) -> None:
+    await lone(world)
+    await overridden(world, "acme")
+
+
+async def with_tags(world: World) -> None:
+    await lone(world)
+    await world.redis.zadd(world.key("tags", "enterprise"), {"gone": 9_000_000})
+
+
+async def when_another_is_due(world: World) -> None:
+    await before_another_is_due(world)
+    world.clock.advance(MINUTE)
+
+
 async def due(world: World) -> None:
     await delayed(world)
     world.clock.advance(5)
@@ -160,6 +195,9 @@ UNUSUAL = [
     replaced,
     of_one_slot_at_a_time,
     delayed,
+    with_an_override,
+    with_tags,
+    when_another_is_due,
     due,
 ]
 

@@ -1,4 +1,4 @@
--- @keys fairness ready waiting usage usage_due owned sleepers
+-- @keys fairness ready waiting usage usage_due owned sleepers scheduled overrides
 -- @include domain_tag
 -- @include claim_begun
 -- @defer limits allowance spend
@@ -40,17 +40,25 @@ local function read_lone(key)
   return entries[1][1], id, fields[2], fields[4]
 end
 
+-- Are `others` no more than something due later and overrides of other tenants? Then, too, when that is due; else nil.
+local function nothing_of(others, tenant)
+  if redis.call('EXISTS', scheduled_key, overrides_key) ~= others then return nil end
+  if redis.call('HEXISTS', overrides_key, tenant) == 1 then return nil end
+  local due_ms = tonumber(redis.call('ZRANGE', scheduled_key, '0', '0', 'WITHSCORES')[2] or 0)
+  if due_ms > 0 and (due_ms <= now_ms or slots == 1) then return nil end -- for one slot, another worker must know of it
+  return math.ceil(due_ms)
+end
+
 -- The reply; nil: it is not so simple, and the long way goes on with what has been read. Of what was looked for one
--- key is there: if it is not the index of this line's tier, the line is not found in that.
-local function claim_lone(version, fields)
-  local line = redis.call('HRANDFIELD', waiting_key, 2, 'WITHVALUES')
-  if line[2] ~= '1' or line[3] then return nil end
-  local stream = line[1]
+-- key and `others` are there: if that is not the index of this line's tier, the line is not found in that.
+local function claim_lone(version, fields, stream, others)
   local tenant, tier = string.match(stream, '^([^:]+):([^:]+)$')
   local share, weight, limits_json = rules_of(tier)
   local index = ready_prefix .. tier
   local head = share and redis.call('ZRANGE', index, '0', '1', 'WITHSCORES')
   if not head or head[1] ~= tenant or head[3] then return nil end
+  local due_ms = others == 0 and 0 or nothing_of(others, tenant)
+  if not due_ms then return nil end
   local count = #fields
   fields[count + 1] = 'vt:' .. tier
   local kept, fairness = redis.call('HMGET', fairness_key, unpack(fields)), {}
@@ -76,5 +84,5 @@ local function claim_lone(version, fields)
   end
   redis.call('HSET', fairness_key, unpack(fairness))
   if slots > 1 then redis.call('ZADD', sleepers_key, ARGV[1], worker_id) else redis.call('ZREM', sleepers_key, worker_id) end
-  return {'ok', token, 0, 0, version, stream .. ' 1 1', text, data}
+  return {'ok', token, due_ms, 0, version, stream .. ' 1 1', text, data}
 end
