@@ -76,9 +76,9 @@ class Heartbeat:
         try:
             while True:
                 self._called.wait(self._every_s)
+                self._called.clear()  # before looking: a call that comes meanwhile counts
                 if self._stopping:
                     return
-                self._called.clear()
                 try:
                     if self._stepping_aside:
                         self._stepping_aside = False

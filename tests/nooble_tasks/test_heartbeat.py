@@ -147,3 +147,27 @@ async def test_who_steps_aside_is_not_woken_and_then_looks_again(
     assert await redis.zrange("nooble:probe:sleepers", 0, -1) == []
     assert await redis.lrange("nooble:probe:mailbox:w2", 0, -1) == [b"wake"]
     assert not await redis.exists("nooble:probe:mailbox:w1")
+
+
+async def test_it_is_stopped_at_once_also_between_two_beats(redis: Redis, told: queue.Queue[Any]) -> None:
+    """The stop that comes while it clears an earlier call is not cleared with that."""
+    engine = Bus.of(redis, settings_for(lease_s=60)).engine
+    await engine.extend(DOMAIN, "w1", register=True)
+    heartbeat = Heartbeat(
+        engine, "w1", [DOMAIN],
+        owns_something=lambda: True, on_lost=told.put, on_cancel=lambda *_: None, on_aside=told.put,
+    )  # fmt: skip
+    clear = heartbeat._called.clear
+
+    def stopped_meanwhile() -> None:
+        heartbeat._stopping = True
+        heartbeat._called.set()
+        clear()
+
+    heartbeat._called.clear = stopped_meanwhile  # type: ignore[method-assign]
+    heartbeat.start()
+    running = heartbeat._thread
+    assert running is not None
+    heartbeat.step_aside()
+    await asyncio.to_thread(running.join, 5)
+    assert not running.is_alive()
