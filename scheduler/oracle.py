@@ -96,7 +96,8 @@ class Oracle:
             self.workers.setdefault(worker_id, Worker(until_ms))
         worker = self.workers.get(worker_id)
         if worker:
-            worker.lease_until_ms = max(worker.lease_until_ms, until_ms)
+            known = worker.lease_until_ms
+            worker.lease_until_ms = until_ms if known > until_ms + self.lease_ms else max(known, until_ms)
         return worker is not None
 
     def claim(self, worker_id: str, slots: int) -> Prediction:

@@ -48,3 +48,16 @@ async def test_tells_what_to_cancel_until_it_is_finished(world: World) -> None:
         assert (await world.engine.extend(world.domain, "w1")).cancelled == ["x1"]
     await world.finish(first)
     assert (await world.engine.extend(world.domain, "w1")).cancelled == []
+
+
+async def test_a_lease_from_a_clock_that_was_set_back_is_replaced(world: World) -> None:
+    """Else it would stand still for as long as the clock was ahead, and its worker be taken for dead."""
+    hour = 3_600_000
+    world.clock.advance(2 * hour)
+    assert (await world.engine.extend(world.domain, "w1")).held
+    world.clock.advance(-2 * hour)
+    for _ in range(2):
+        world.clock.advance(5_000)
+        assert (await world.engine.extend(world.domain, "w1")).held
+        until_ms = world.clock.now_ms() + world.engine.lease_ms
+        assert (await world.snapshot())["workers"] == {"w1": until_ms}

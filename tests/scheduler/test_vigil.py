@@ -104,3 +104,17 @@ async def test_who_always_looks_late_finds_the_dead_all_the_same(watch: Watch) -
         watch.pass_s(12.0)
         dead = await watch.dead()
     assert dead == ["w1"]
+
+
+async def test_the_servers_clock_was_ahead_while_workers_looked_at_it(watch: Watch) -> None:
+    """They are back in time, their leases were given ahead of it; whoever is ahead himself sees them end."""
+    engine, domain = watch.world.engine, watch.world.domain
+    watch.world.clock.advance(2 * HOUR)
+    await engine.extend(domain, "w1")
+    watch.pass_s(60.0)
+    for _ in range(20):
+        assert await watch.dead() == []
+        watch.pass_s(5.0)
+        watch.world.clock.advance(-2 * HOUR)
+        await engine.extend(domain, "w1")
+        watch.world.clock.advance(2 * HOUR)
