@@ -64,7 +64,6 @@ class Turns:
         self._lines = list(slots.lines)
         # On one connection what was asked first is answered first. On two, later actions could start earlier.
         self._in_flight = IN_FLIGHT if hasattr(engine.redis, "execute_together") else 1
-        self._at_once = max((slots.size + self._in_flight - 1) // self._in_flight, 1)
         self._worker_id = worker_id
         self._nudge = nudge
         self._on_lost = on_lost
@@ -159,7 +158,9 @@ class Turns:
     def _free_slots(self, line: Line) -> int:
         if line.claims and not line.plenty:
             return 0  # one claim tells whether there is enough for two
-        return min(self._slots.room - self._asked_for, self._at_once)
+        slots = self._slots
+        at_once = -(-(slots.size + slots.lookahead.most) // self._in_flight)
+        return min(slots.room - self._asked_for, at_once)
 
     def _begin_turn(self, line: Line, slots: int) -> None:
         """Its request is written here, not when its task begins: whoever waits for an answer waits for it."""
