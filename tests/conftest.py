@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from fnmatch import fnmatchcase
@@ -34,6 +35,10 @@ from nooble_tasks.embedded_binaries import ServerBinary, candidates, choose_bina
 for _name in list(os.environ):
     if _name.startswith("NOOBLE_") and not _name.startswith("NOOBLE_TEST_"):
         del os.environ[_name]
+
+# Who runs the tests in the background of a shell has Ctrl-C ignored for them and for the commands they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 KEPT_KEYS = (
     "nooble::*",
