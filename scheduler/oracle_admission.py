@@ -38,14 +38,15 @@ def no_room(tier: Tier, alive: Iterable[Action], action: NewAction, now_ms: int)
 
 
 def _over_limit(tier: Tier, line: Line, due_ms: int, now_ms: int) -> str:
-    least: tuple[int, int, str] | None = None
+    closed: list[tuple[int, str]] = []
     for limit in tier.limits_of(line):
         period = period_at(limit.period, now_ms) if limit.period else None
         stands = standing(limit, line.usage.states.get(limit.key), now_ms, period)
         more_at_ms = stands.more_at_ms or (period.end_ms if period else now_ms + limit.window_ms)
-        left = stands.left - line.waiting
-        if least is None or left < least[0] or (left <= 0 >= least[0] and more_at_ms > least[1]):
-            least = left, more_at_ms, limit.name
-    if least is None or least[0] > 0 or due_ms >= least[1]:
+        if stands.left <= line.waiting:
+            closed.append((more_at_ms, limit.name))
+    # Of those that are used up the one that gives more last: before, nothing more can start.
+    more_at_ms, name = max(closed, key=lambda each: each[0], default=(0, ""))
+    if due_ms >= more_at_ms:
         return ""
-    return f"limit {max(least[1] - now_ms, 1)} {least[2]}"
+    return f"limit {max(more_at_ms - now_ms, 1)} {name}"

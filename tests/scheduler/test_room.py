@@ -204,3 +204,14 @@ async def test_a_long_list_stays_in_order_where_a_newer_policy_asks_for_its_peri
     assert all(said.accepted for said in await older.enqueue(*actions))
     waiting = (await newer.snapshot())["stream acme:t"]["entries"]
     assert waiting == [f"acme-{n}" for n in range(150)]
+
+
+@pytest.mark.parametrize("limits", ['["3/minute", "3/day"]', '["3/day", "3/minute"]'])
+async def test_of_several_limits_that_are_used_up_the_last_to_open_is_told(redis: Redis, limits: str) -> None:
+    """Also when a call itself uses them up: until the last of them opens nothing can start."""
+    world = await world_of(redis, f'over_limit = "refuse"\nlimits = {limits}')
+    told = await refusals(world, "x1", "x2", "x3", "x4")
+    assert told[:3] == [None, None, None]
+    assert told[3] is not None
+    assert told[3].limit == "3/day"
+    assert (await refusals(world, "x5")) == [told[3]]

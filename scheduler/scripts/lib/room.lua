@@ -39,21 +39,28 @@ local function rules_of(stream, of_tier)
   return own.time_zone and in_zone(limits, own.time_zone) or limits
 end
 
--- How many may still come before the first limit is used up; then which one that is and when it gives more.
+-- Of each limit how many may still come before it is used up, when it gives more, and which one it is; and how many
+-- have come in this call.
 local function room_in(stream, limits, now, periods)
   local packed = redis.call('HGET', usage_key, stream)
-  local states, room = packed and cmsgpack.unpack(packed) or {}, nil
+  local states, room = packed and cmsgpack.unpack(packed) or {}, {taken = 0}
   local waits = tonumber(redis.call('HGET', waiting_key, stream) or 0)
   for _, limit in ipairs(limits) do
     local period = periods[limit[5]]
     local left, more_at = standing(limit, states[limit[6]], now, period)
     if more_at == 0 then more_at = period and period[2] or now + limit[4] end
-    left = left - waits
-    if not room or left < room[1] or (left <= 0 and room[1] <= 0 and more_at > room[2]) then
-      room = {left, more_at, limit[1]}
-    end
+    room[#room + 1] = {left - waits, more_at, limit[1]}
   end
-  return room or {math.huge}
+  return room
+end
+
+-- Of the limits that are used up the one that gives more last: before, nothing more can start.
+local function last_to_open(room)
+  local last
+  for _, limit in ipairs(room) do
+    if limit[1] <= room.taken and (not last or limit[2] > last[2]) then last = limit end
+  end
+  return last
 end
 
 -- The reply that asks for a calendar period that the limits of this tenant need, and nobody has written.
@@ -68,12 +75,13 @@ local function over_limit(stream, tier, due, now, periods)
   local of_tier = settings.refuse and settings.refuse[tier]
   if not of_tier then return nil end
   if not rooms[stream] then rooms[stream] = room_in(stream, rules_of(stream, of_tier), now, periods) end
-  local room = rooms[stream]
-  if room[1] <= 0 and due < room[2] then return '!limit ' .. math.max(room[2] - now, 1) .. ' ' .. room[3] end
+  local last = last_to_open(rooms[stream])
+  if last and due < last[2] then return '!limit ' .. math.max(last[2] - now, 1) .. ' ' .. last[3] end
 end
 
 local function take_room(stream, size, is_later)
   local known = backlogs[stream]
   if known then known[1], known[2] = known[1] + 1, known[2] + size end
-  if rooms[stream] and not is_later then rooms[stream][1] = rooms[stream][1] - 1 end
+  local room = rooms[stream]
+  if room and not is_later then room.taken = room.taken + 1 end
 end
