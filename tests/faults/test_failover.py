@@ -19,7 +19,7 @@ from tests.faults.wire import Wire
 
 FAILOVERS = dose(1, 20)
 CONCURRENCY = 10
-REPLICATED: dict[str, Any] = {"durability": "replicated", "replication_timeout_s": 0.3}
+REPLICATED: dict[str, Any] = {"durability": "replicated", "replication_timeout_s": dose(300, 1_000) / 1_000}
 
 
 @pytest.mark.parametrize("failover", range(FAILOVERS))
