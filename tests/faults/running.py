@@ -14,6 +14,8 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from nooble_tasks._engine import maintenance
+
 RUNNING = "faults:running"
 NOW = "faults:running_now"
 MOST = "faults:running_most"
@@ -71,8 +73,7 @@ async def sampled(redis: Any, streams: list[str]) -> AsyncIterator[dict[str, int
     try:
         yield found
     finally:
-        sampling.cancel()
-        await asyncio.wait((sampling,))
+        await maintenance.end_task(sampling)  # once is not always enough
 
 
 async def _sample(redis: Any, found: dict[str, int]) -> None:
