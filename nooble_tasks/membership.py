@@ -22,6 +22,7 @@ from .watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 _AGAIN_S = 1.0
+_SCRIPTS = ("extend", "claim", "finish", "release")
 
 
 class Membership:
@@ -57,13 +58,15 @@ class Membership:
         self._mailbox: Mailbox | None = None
         self._watchdog: Watchdog | None = None
         self.worker_id = self._new_id()
+        for verb in _SCRIPTS:  # composed before anything runs: joining waits for Redis alone
+            scripts.load(verb)
 
     async def join(self) -> None:
         """Register under a fresh id; raises RedisError."""
         await self.part()
         self.worker_id = self._new_id()
         engine, loop = self._bus.engine, asyncio.get_running_loop()
-        await scripts.teach(engine.redis, ("extend", "claim", "finish", "release"))
+        await scripts.teach(engine.redis, _SCRIPTS)
         await self._bus.policies.join(self._domains, by=f"worker {self._name}")
         for domain in self._domains:
             await engine.extend(domain, self.worker_id, register=True)

@@ -91,6 +91,7 @@ def compose(verb: str, body: str) -> Script:
     return Script(verb, text, hashlib.sha1(text.encode()).hexdigest(), argv[1])
 
 
+@cache
 def _read(name: str) -> str:
     return (files(__package__) / "scripts" / name).read_text(encoding="utf-8")
 
@@ -143,6 +144,7 @@ def _read_include(name: str, include: str) -> str:
         raise ValueError(f"{name}: includes lib/{include}.lua, which does not exist") from None
 
 
+@cache
 def _strip_comments(text: str) -> str:
     lines = (line.rstrip() for line in text.splitlines())
     return "\n".join(line for line in lines if line and not line.lstrip().startswith("--"))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nooble_tasks import CommonAppSettings, membership
+from nooble_tasks._engine import scripts
 from nooble_tasks.bus import Bus
 from nooble_tasks.heartbeat import Heartbeat
 from nooble_tasks.membership import Membership
@@ -49,3 +50,27 @@ async def test_a_late_word_about_an_earlier_lease_is_not_about_this_one(
     finally:
         await member.part()
         await bus.close()
+
+
+async def test_scripts_are_composed_before_the_worker_runs(
+    redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for a worker's start waits for Redis alone."""
+    scripts.load.cache_clear()
+    bus = Bus.of(redis, CommonAppSettings(service_name="some_service", domain_name="some"))
+    Membership(
+        bus,
+        "some_worker",
+        ["some"],
+        owns_something=lambda: True,
+        deliver=lambda domain, message: None,
+        on_lost=lambda domain: None,
+        about=dict,
+    )
+
+    def read(name: str) -> str:
+        raise AssertionError(f"{name} is read only now")
+
+    monkeypatch.setattr(scripts, "_read", read)
+    for verb in ("extend", "claim", "finish", "release"):
+        assert scripts.load(verb).text
