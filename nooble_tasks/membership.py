@@ -140,6 +140,7 @@ class Membership:
             "pid": os.getpid(),
             "version": VERSION,
             "since_ms": self._since_ms,
+            "lease_ms": self._bus.engine.lease_ms,
         }
         for domain in self._domains:
             await roster.describe(self._bus.engine, domain, self.worker_id, about, claims=self._claims)

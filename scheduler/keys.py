@@ -71,6 +71,7 @@ CATALOGUE: tuple[KeySpec, ...] = (
     KeySpec("cancelled_parents", "cancelled_parents", "zset", "until any worker has reached what they have sent", "cancelled action → time (ms) from which any worker goes over its children"),
     KeySpec("unique_holders", "unique_holders", "hash", "while the action is alive", "unique key → action id"),
     KeySpec("done", "done:<period>", "hash", "one to two duplicate windows", "action id → outcome, so that a late duplicate is known"),
+    KeySpec("latest_time", "latest_time", "string", "kept", "the latest time (ms) at which somebody looked after the domain, ten minutes or so"),
     KeySpec("workers", "workers", "zset", "while the worker lives", "worker id → lease end (ms)"),
     KeySpec("worker_info", "worker_info", "hash", "while the worker lives", "worker id → what it says about itself, as JSON"),
     KeySpec("owned", "owned:<worker>", "hash", "while the worker lives", "action id → claim token, stream, entry, attempt, when it started, what that was charged: the fence of `finish`"),

@@ -21,12 +21,14 @@ from .engine import Engine
 from .errors import SchedulerError
 from .moving import Continuing
 from .policy_store import PolicyStore
+from .set_back import SetBack
 from .vigil import Vigil
 
 _log = logging.getLogger(__name__)
 
 _INSIST_S = 0.5
 _CALIBRATE_EVERY_S = 60.0
+_LOOK_AT_TIME_EVERY_S = 60.0
 _PRUNE_EVERY_S = 60.0
 _FOLLOW_EVERY_S = 30.0
 _MOVE_EVERY_S = 30.0
@@ -143,6 +145,8 @@ class Maintenance(Loop):
         self._steady_s = steady_s
         self._calibrate_at_s = steady_s() + _CALIBRATE_EVERY_S
         self._vigils = {domain: Vigil(engine, domain, steady_s=steady_s) for domain in domains}
+        self._set_backs = [SetBack(engine, domain, steady_s=steady_s) for domain in domains]
+        self._look_at_time_at_s = steady_s() + _LOOK_AT_TIME_EVERY_S * random.random()
         self._promote_at_ms = dict.fromkeys(domains, 0)
         self._follow_at_s = 0.0
         self._letters = DeadLetters(engine)
@@ -153,6 +157,7 @@ class Maintenance(Loop):
     async def tick(self) -> float:
         """One round over all domains."""
         await self._calibrate()
+        await self._look_at_time()
         await self._follow_policy()
         delay_s = self._every_s * random.uniform(0.8, 1.0)
         for domain, vigil in self._vigils.items():
@@ -218,6 +223,13 @@ class Maintenance(Loop):
             if clock.calibrated:
                 await clock.calibrate(self._engine.redis)
             self._calibrate_at_s = now_s + _CALIBRATE_EVERY_S
+
+    async def _look_at_time(self) -> None:
+        """A server's clock that was ahead has left traces."""
+        if self._steady_s() >= self._look_at_time_at_s:
+            self._look_at_time_at_s = self._steady_s() + _LOOK_AT_TIME_EVERY_S * random.uniform(0.8, 1.0)
+            for each in self._set_backs:
+                await each.look()
 
     async def _reclaim(self, domain: str, vigil: Vigil) -> None:
         for worker_id, lease_until_ms in await vigil.dead():

@@ -49,6 +49,9 @@ ON_SCHEDULES = ("schedule", "declare", "fire")
 ON_CHILDREN = ("adopt", "unreached")
 """What an action has sent."""
 
+ON_CLOCKS = ("set_back",)
+"""What happens when the server's clock has been set back."""
+
 OPERATIONS = ("override", "pause", "resume", "rehold", "register", "move", "instruct")
 """What operators and the policy store do."""
 

@@ -161,3 +161,26 @@ async def test_it_prunes_dead_letters(world: World, monkeypatch: pytest.MonkeyPa
     world.clock.advance(1_001)
     await maintenance.tick()
     assert not await world.redis.exists(world.key("dead", "acme"), world.key("dead_tenants"))
+
+
+async def test_rounds_mend_what_a_clock_that_was_ahead_has_written(world: World) -> None:
+    steady = Steady()
+    rounds = maintenance(world, steady_s=steady)
+
+    async def for_minutes(minutes: int) -> None:
+        for _ in range(20 * minutes):
+            steady.now_s += 3
+            world.clock.advance(3_000)
+            await world.engine.extend(world.domain, "w1")
+            await rounds.tick()
+
+    world.clock.advance(7_200_000)
+    await for_minutes(1)
+    await world.enqueue(*some(400, "busy", "professional"))
+    await world.finish(*(await world.claim(slots=400)).actions)
+    assert await world.claim_ids() == []
+    world.clock.set(NOW)
+    await for_minutes(1)
+    assert await world.claim_ids() == []
+    await for_minutes(3)
+    assert len(await world.claim_ids(slots=400)) == 200

@@ -41,6 +41,7 @@ def test_every_verb_has_a_script() -> None:
         *scripts.ON_LETTERS,
         *scripts.ON_SCHEDULES,
         *scripts.ON_CHILDREN,
+        *scripts.ON_CLOCKS,
         *scripts.OPERATIONS,
     }
     assert set(scripts.VERBS) | others == set(ALL)
