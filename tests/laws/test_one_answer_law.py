@@ -41,5 +41,6 @@ async def test_of_all_who_owned_it_only_the_last_can_finish(prepare: Prepare, ou
 
 
 async def test_a_finish_that_takes_any_token_is_found_out(prepare: Prepare) -> None:
-    with mutated("finish", "'^' .. how.token ..", "'^%d+' .."), pytest.raises(AssertionError):
+    sound, unsound = "local from, at = find(record, token, 1, true)", "local from, at = find(record, '^%d+ ')"
+    with mutated("finish", sound, unsound), pytest.raises(AssertionError):
         await test_of_all_who_owned_it_only_the_last_can_finish(prepare, Outcome.COMPLETED)

@@ -11,6 +11,7 @@
 
 -- `finish` of any number of actions, whatever became of them; its header tells the arguments and the reply.
 
+local ENTRY_ID = 45 -- bytes, more than an id of an entry has
 local RUN_TIME_IN_EVENT = '^outcome %d+ %S+ %S+ %S+ %S+ %d+ (%d+)'
 local BEFORE_IDS = items_at - 1
 local ids = {unpack(ARGV, items_at, BEFORE_IDS + count)}
@@ -18,19 +19,21 @@ local records = redis.call('HMGET', owned_prefix .. worker_id, unpack(ids))
 
 local reply, streams, acknowledged, at_once = {}, {}, {}, {}
 
--- First look at everything, then write. What is accepted stands in these, by the item's number.
-local how_of, stream_of, entry_of, attempt_of, fields_of = {}, {}, {}, {}, {}
+-- First look at everything, then write. What is accepted stands in these, by the item's number; of items that are alike
+-- and all over with their acknowledgement only the first two.
+local entry_of, attempt_of, fields_of, stream_of = {}, {}, {}, {}
 local closed, measured, corrections = {}, {}, {}
 local failed_before, histories = {}, {}
 local accepted, counts = 0, {} -- outcome → stream → how many
-local told
+local hows, told = {}, nil
 
--- `at`: where it is in the arguments; `first`: the first item of its run.
-local function read_how(at, first)
-  local how = {responses = at + 2 - first} -- plus the item's number
+-- `at`: where it is in the arguments; its run goes from the item `first` to `last`.
+local function read_how(at, first, last)
+  local how = {responses = at + 2 - first, first = first, last = last} -- the first: plus the item's number
   how.token, how.outcome, how.due_ms, how.reply_to, how.unique_key, how.extra =
     string.match(ARGV[at], '^(%d+) (%l+) (%d+) (%S+) (%S+) (.*)$')
   how.goes_on = how.outcome == 'retry' or how.outcome == 'snoozed'
+  how.is_plain = how.outcome == 'completed' and how.unique_key == '-' and how.extra == ''
   counts[how.outcome] = counts[how.outcome] or {}
   return how
 end
@@ -63,29 +66,62 @@ local function note(n, id, how, stream, entry, attempt)
   end
 end
 
--- The items of one run: those of `owned:<worker>` that have its token, see parse_owned.
-local function look_at_run(how, first, last)
-  local owned_record, outcome = '^' .. how.token .. ' (%S+) (%S+) (%d+) ?%d* ?%S*()', how.outcome
+local find, sub = string.find, string.sub -- looked up once, for they are needed for every action
+local attempt_in, is_measured_in = {}, {} -- ends of records
+
+-- What is in a record of the claim `token`, see parse_owned: its stream, entry and attempt, whether it is to be
+-- measured, and how it begins and ends beside the entry. Most end alike, and those of a line begin alike.
+local function take_apart(record, token)
+  local from, at = find(record, token, 1, true)
+  local stream_end = from == 1 and find(record, ' ', at + 1, true)
+  local entry_end = stream_end and find(record, ' ', stream_end + 1, true)
+  if not entry_end then return nil end
+  local rest = sub(record, entry_end)
+  local attempt = attempt_in[rest]
+  if not attempt then
+    local more_at
+    attempt, more_at = string.match(rest, '^ (%d+) ?%d* ?%S*()')
+    if not attempt then return nil end
+    attempt_in[rest], is_measured_in[rest] = attempt, more_at <= #rest
+  end
+  return sub(record, at + 1, stream_end - 1), sub(record, stream_end + 1, entry_end - 1), attempt,
+    is_measured_in[rest], sub(record, 1, stream_end), rest
+end
+
+-- The items of one run: those of `owned:<worker>` that have its token.
+local function look_at_run(how)
+  local token, outcome, is_plain = how.token .. ' ', how.outcome, how.is_plain
   local counted, by_stream = counts[outcome], how.goes_on and {} or acknowledged
   local is_noted = how.goes_on or outcome == 'dead'
-  for n = first, last do
+  local line, before, rest, of_line -- of the record before: its stream, how it begins and ends, entries of its stream
+  for n = how.first, how.last do
     local id, record = ids[n], records[n]
-    local stream, entry, attempt, more_at
-    if record and not closed[id] then stream, entry, attempt, more_at = string.match(record, owned_record) end
-    if stream then
-      accepted = accepted + 1
-      reply[n], closed[id], how_of[n], stream_of[n] = 1, true, how, stream
-      local entries = by_stream[stream]
-      if entries then
-        entries[#entries + 1] = entry
+    reply[n] = 0
+    if record and not closed[id] then
+      local rest_at
+      if before and find(record, before, 1, true) == 1 then rest_at = find(record, rest, #before + 1, true) end
+      if rest_at and rest_at + #rest > #record and rest_at - #before < ENTRY_ID then
+        of_line[#of_line + 1] = sub(record, #before + 1, rest_at - 1)
+        accepted, reply[n], closed[id] = accepted + 1, 1, true
+        counted[line] = counted[line] + 1
       else
-        by_stream[stream], streams[stream] = {entry}, true
+        local stream, entry, attempt, is_measured
+        stream, entry, attempt, is_measured, before, rest = take_apart(record, token)
+        if stream then
+          accepted, reply[n], closed[id], stream_of[n] = accepted + 1, 1, true, stream
+          line, of_line = stream, by_stream[stream]
+          if of_line then
+            of_line[#of_line + 1] = entry
+          else
+            of_line = {entry}
+            by_stream[stream], streams[stream] = of_line, true
+          end
+          counted[stream] = (counted[stream] or 0) + 1
+          if is_noted or attempt ~= '1' then note(n, id, how, stream, entry, attempt) end
+          if is_measured then measure(n, stream, outcome) end
+          if not is_plain or attempt ~= '1' or is_measured then before = nil end
+        end
       end
-      counted[stream] = (counted[stream] or 0) + 1
-      if is_noted or attempt ~= '1' then note(n, id, how, stream, entry, attempt) end
-      if more_at <= #record then measure(n, stream, outcome) end
-    else
-      reply[n] = 0
     end
   end
 end
@@ -93,7 +129,9 @@ end
 local looked_at, at = 0, items_at + count
 while looked_at < count do
   local last = looked_at + tonumber(ARGV[at + 1])
-  look_at_run(read_how(at, looked_at + 1), looked_at + 1, last)
+  local how = read_how(at, looked_at + 1, last)
+  hows[#hows + 1] = how
+  look_at_run(how)
   at, looked_at = at + 2 + last - looked_at, last
 end
 if accepted == 0 then return reply end
@@ -170,15 +208,26 @@ local function close(n, id, how)
 end
 
 local event_lines, finished = {}, ids
-if accepted == count then event_lines[1] = lines else finished = {} end
-for n, id in ipairs(ids) do
-  local how = how_of[n]
-  if how then
-    if accepted < count then
+if accepted == count then
+  event_lines[1] = lines
+else
+  finished = {}
+  for n, id in ipairs(ids) do
+    if reply[n] == 1 then
       finished[#finished + 1] = id
       event_lines[#event_lines + 1] = line_of(n)
     end
-    if how.goes_on then again(n, id, how) else close(n, id, how) end
+  end
+end
+for _, how in ipairs(hows) do
+  if how.is_plain and not failed_before[1] then
+    settle_alike(how, ids, reply, response_ttl_ms)
+  else
+    for n = how.first, how.last do
+      if reply[n] == 1 then
+        if how.goes_on then again(n, ids[n], how) else close(n, ids[n], how) end
+      end
+    end
   end
 end
 

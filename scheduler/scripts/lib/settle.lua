@@ -10,6 +10,16 @@ local ended = {unique_keys = {}, announced = {}, cancelled = {}}
 local ended_ids, ended_outcomes, ended_count = {}, {}, 0
 local call = redis.call -- looked up once, for it is needed for every action
 
+-- What a client is to be told, to be added to.
+local function lines_for(client)
+  local lines = ended.announced[client]
+  if not lines then
+    lines = {}
+    ended.announced[client] = lines
+  end
+  return lines
+end
+
 local function settle(id, outcome, reply_to, response, response_ttl_ms, unique_key)
   local count = ended_count + 1
   ended_ids[count], ended_outcomes[2 * count - 1], ended_outcomes[2 * count] = id, id, outcome
@@ -21,14 +31,36 @@ local function settle(id, outcome, reply_to, response, response_ttl_ms, unique_k
     call('RPUSH', list, response)
     call('PEXPIRE', list, response_ttl_ms)
     if reply_to ~= '*' then
-      local lines = ended.announced[reply_to]
-      if not lines then
-        lines = {}
-        ended.announced[reply_to] = lines
-      end
+      local lines = lines_for(reply_to)
       lines[#lines + 1] = announcement(id, response)
     end
   end
+end
+
+-- The same for what ended alike, without a unique key: those `accepted` of `ids` from `how.first` to `how.last`.
+local function settle_alike(how, ids, accepted, response_ttl_ms)
+  local count, outcome, arguments = ended_count, how.outcome, ARGV
+  local responses_at = how.reply_to ~= '-' and how.responses
+  local lines = responses_at and how.reply_to ~= '*' and lines_for(how.reply_to)
+  local told = lines and #lines
+  for n = how.first, how.last do
+    if accepted[n] == 1 then
+      local id = ids[n]
+      count = count + 1
+      ended_ids[count], ended_outcomes[2 * count - 1], ended_outcomes[2 * count] = id, id, outcome
+      local response = responses_at and arguments[responses_at + n] or ''
+      if response ~= '' then
+        local list = response_prefix .. id
+        call('RPUSH', list, response)
+        call('PEXPIRE', list, response_ttl_ms)
+        if lines then
+          told = told + 1
+          lines[told] = #response <= INLINE_RESPONSE and id .. '\n' .. response or id .. '\n'
+        end
+      end
+    end
+  end
+  ended_count = count
 end
 
 -- What they have sent is asked for no more; of cancelled ones it is: by whoever cancelled them, then by any worker.
@@ -59,6 +91,6 @@ local function write_settled(now, duplicate_window_ms)
   if has_rare then write_all('SREM', cancel_asked_key, ended_ids) end
   if #ended.unique_keys > 0 then write_all('HDEL', unique_holders_key, ended.unique_keys) end
   for client, lines in pairs(ended.announced) do
-    announced(client, write_all('RPUSH', notify_prefix .. client, lines))
+    if lines[1] then announced(client, write_all('RPUSH', notify_prefix .. client, lines)) end
   end
 end
