@@ -112,7 +112,7 @@ def admission_of(policy: Policy) -> Admission:
 
 
 class PeriodsArg:
-    """Calendar periods as the ``enqueue`` script takes them, worked out anew when one of them is over."""
+    """Now, with its calendar periods, as the ``enqueue`` script takes it; worked out when one is over."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
@@ -120,27 +120,26 @@ class PeriodsArg:
         self._from_ms = self._till_ms = -1
 
     def at(self, now_ms: int) -> str:
-        """The periods that contain ``now_ms``."""
+        """``now_ms`` and the periods that contain it."""
         if not self._from_ms <= now_ms < self._till_ms:
             periods = [(name, period_at(name, now_ms)) for name in self.names]
-            self._text = "|".join(f"{name}|{period.start_ms}|{period.end_ms}" for name, period in periods)
+            self._text = "".join(f"|{name}|{period.start_ms}|{period.end_ms}" for name, period in periods)
             self._from_ms = max((period.start_ms for _, period in periods), default=0)
             self._till_ms = min((period.end_ms for _, period in periods), default=_NEVER)
-        return self._text
+        return f"{now_ms}{self._text}"
 
 
 def enqueue_args(batch: Sequence[NewAction], now_ms: int) -> list[Any]:
     """Actions as the ``enqueue`` script takes them."""
     args: list[Any] = []
     for action_id, action_type, tenant_id, tier, payload, due_ms, deadline_ms, reply_to, unique_key in batch:
+        claim = f"{tenant_id}:{tier}"
         args += (
-            f"{tenant_id}:{tier}",
+            f"{claim}\n{due_ms or ''}\n{unique_key}" if due_ms or unique_key else claim,
             action_id,
             f"v1 {action_id} {deadline_ms} {action_type} {max(now_ms, due_ms)} {reply_to or '-'} "
             f"{unique_key or '-'}",
             payload,
-            due_ms or "",
-            unique_key,
         )
     return args
 

@@ -79,7 +79,7 @@ class Intake:
         if periods is None:
             periods = self._periods[domain] = PeriodsArg(self._engine.periods_of(domain))
         period = now_ms // self._engine.duplicate_window_ms
-        return [now_ms, period, period - 1, periods.at(now_ms)]
+        return [period, period - 1, periods.at(now_ms)]
 
     async def asks_again(self, domain: str, reply: Any) -> bool:
         """Give the script what it lacked, where it wrote nothing and is to be called again."""

@@ -11,6 +11,8 @@ A script's header is its contract and is executed, so it cannot drift:
 * ``-- @defer room over_limit …`` makes of ``lib/room.lua`` and what it includes the function ``room()`` that
   gives these names of it, with the names of keys that only it uses: for what most calls do not need; without
   names it gives what the part itself returns;
+* ``-- @then any_actions`` puts ``lib/any_actions.lua`` and what it includes behind the script's own text: the
+  long way, gone when the short one has not returned;
 * ``-- @wraps enqueue`` makes another verb's script the function ``enqueue()``, for a step that does the same
   and more; the arguments it reads must be this script's, too.
 
@@ -34,7 +36,7 @@ from .errors import ScriptError
 from .keys import BY_NAME, lua_key
 from .lean import lean
 
-_DIRECTIVE = re.compile(r"^-- @(keys|argv|include|defer|wraps) (.*)$", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^-- @(keys|argv|include|defer|then|wraps) (.*)$", re.MULTILINE)
 
 VERBS = ("enqueue", "claim", "extend", "finish", "release", "cancel", "promote", "reclaim")
 LOOKS = ("matching", "why", "place", "outcomes", "limits", "stops", "heads", "letters", "weigh")
@@ -102,6 +104,7 @@ def _read(name: str) -> str:
 def _compose(name: str, text: str, parts: list[str], keys: dict[str, None], path: list[str]) -> None:
     if name in path:
         raise ValueError(f"circular include: {' → '.join([*path, name])}")
+    after = ""
     for kind, rest in _DIRECTIVE.findall(text):
         if kind == "keys":
             for key in rest.split():
@@ -114,26 +117,32 @@ def _compose(name: str, text: str, parts: list[str], keys: dict[str, None], path
             _defer(rest.split(), parts, keys, [*path, name])
         elif kind == "wraps":
             _wrap(rest.strip(), parts, keys, [*path, name])
-    code = _strip_comments(text)
+        elif kind == "then":
+            after = "\n" + _own(rest.strip(), parts, keys, [*path, name])
+    code = _strip_comments(text) + after
     if code not in parts:
         parts.append(code)
 
 
 def _wrap(verb: str, parts: list[str], keys: dict[str, None], path: list[str]) -> None:
     _compose(f"{verb}.lua", _read(f"{verb}.lua"), parts, keys, path)
-    parts[-1] = _function(verb, parts[-1])
+    parts[-1] = _function(verb, lean(parts[-1]))
 
 
 def _defer(words: list[str], parts: list[str], keys: dict[str, None], path: list[str]) -> None:
     include, *names = words
     if any(part.startswith(f"local function {include}()\n") for part in parts):
         return
+    returned = f"\nreturn {', '.join(names)}" if names else ""
+    parts.append(_function(include, lean(_own(include, parts, keys, path) + returned)))
+
+
+def _own(include: str, parts: list[str], keys: dict[str, None], path: list[str]) -> str:
+    """A shared part with what only it needs."""
     own, own_keys = [*parts], {**keys}
     _compose(f"lib/{include}.lua", _read_include(path[-1], include), own, own_keys, path)
     prelude = [lua_key(name) for name in own_keys if name not in keys]
-    returned = [f"return {', '.join(names)}"] if names else []
-    body = "\n".join([*prelude, *own[len(parts) :], *returned])
-    parts.append(_function(include, lean(body)))
+    return "\n".join([*prelude, *own[len(parts) :]])
 
 
 def _function(name: str, body: str) -> str:

@@ -2,7 +2,7 @@
 -- The next due time is set and the actions are put in line, as `enqueue` does it, in this one step.
 --
 -- @keys schedules schedules_due schedules_fired schedules_history backfills
--- @argv now:str period:str period_before:str periods_now:str backfill:str schedule_id:str revision:str expected_ms:int next_ms:str fired:str due:str actions:rest
+-- @argv period:str period_before:str now:str backfill:str schedule_id:str revision:str expected_ms:int next_ms:str fired:str due:str actions:rest
 --       backfill: '' for the schedule's own due times, else the backfill; next_ms: '' for never;
 --       fired: the last of these due times, when it was fired and its action's id; due: all
 --       of them, six bytes each; actions: as for `enqueue`
@@ -15,7 +15,7 @@ local KEPT = 6 * 1000
 -- Whether the n-th due time has become its action, now or before.
 local function fired_one(n, answer)
   if answer == 1 or answer == 0 or string.sub(answer, 1, 1) == '+' then return true end
-  return string.match(answer, '^=(%S+)') == ARGV[actions_at + (n - 1) * 6 + 1]
+  return string.match(answer, '^=(%S+)') == ARGV[actions_at + (n - 1) * 4 + 1]
 end
 
 local record = redis.call('HGET', schedules_key, schedule_id)

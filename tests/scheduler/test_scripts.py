@@ -110,6 +110,23 @@ async def test_a_deferred_part_is_made_when_it_is_called(redis: Redis) -> None:
     assert await scripts.run(redis, script, "a:b", []) == 1
 
 
+async def test_the_long_way_stands_behind_the_short_one(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "-- @keys held waiting\n-- @include stream\nreturn try('GET', waiting_key) or 'long'"
+    read = scripts._read
+    monkeypatch.setattr(scripts, "_read", lambda name: long if name == "lib/long.lua" else read(name))
+    short = "if try('GET', held_key) then return 'short' end"
+    script = compose("x", f"-- @keys held\n-- @include stream\n-- @then long\n{short}")
+    lines = script.text.splitlines()
+    at = [lines.index(line) for line in (short, "local waiting_key = KEYS[1] .. ':waiting'")]
+    assert lines.index("local function try(...)") < at[0] < at[1]
+    assert lines.count("local function try(...)") == 1
+    assert await scripts.run(redis, script, "a:b", []) == b"long"
+    await redis.set("a:b:held", "1")
+    assert await scripts.run(redis, script, "a:b", []) == b"short"
+
+
 def test_comments_are_not_sent() -> None:
     assert not [line for verb in ALL for line in load(verb).text.splitlines() if line.startswith("--")]
 

@@ -8,20 +8,27 @@
 
 -- `enqueue` of any number of actions, whatever is asked of them; its header tells the arguments and the reply.
 
-local SIZE = 6
+local SIZE = 4
 
 -- Any actions, with all that may be asked of them; what becomes of each.
 local function enqueue_any()
-  local now_ms = tonumber(now)
-  local ids, tenants, claims, place_of = {}, {}, {}, {}
+  local now_ms = tonumber(string.match(now, '^%d+'))
+  local ids, tenants, claims, place_of, asked = {}, {}, {}, {}, {}
   for i = actions_at, #ARGV, SIZE do
     ids[#ids + 1] = ARGV[i + 1]
     local claim = ARGV[i]
     if not place_of[claim] then
-      local tenant, claimed = string.match(claim, '^([^:]*):(.*)$')
-      place_of[claim] = {tenant, claimed}
-      tenants[#tenants + 1] = tenant
-      claims[#claims + 1] = claim
+      local plain, line_ends = claim, string.find(claim, '\n', 1, true)
+      if line_ends then
+        plain = string.sub(claim, 1, line_ends - 1)
+        asked[claim] = {string.match(claim, '^(%d*)\n(.*)$', line_ends + 1)}
+      end
+      if not place_of[plain] then
+        place_of[plain] = {string.match(plain, '^([^:]*):(.*)$')}
+        tenants[#tenants + 1] = place_of[plain][1]
+        claims[#claims + 1] = plain
+      end
+      place_of[claim] = place_of[plain]
     end
   end
   if not read_registry(tenants) then return 'nopolicy' end
@@ -31,7 +38,7 @@ local function enqueue_any()
   local periods = {}
   if settings.backlog or settings.refuse then
     over_backlog, over_limit, take_room, ask_for_periods, rules_of = room()
-    for name, from, till in string.gmatch(periods_now, '([^|]+)|(%d+)|(%d+)') do
+    for name, from, till in string.gmatch(now, '([^|]+)|(%d+)|(%d+)') do
       periods[name] = {tonumber(from), tonumber(till)}
     end
     -- Every part of a list asks for them, or none: the next would overtake one that did.
@@ -77,7 +84,8 @@ local function enqueue_any()
     return '=' .. id .. ' ' .. string.match(at, ':(%S+)')
   end
 
-  local function admit(n, place, id, head, data, due_ms, unique_key)
+  local function admit(n, place, id, head, data, asks)
+    local due, unique_key = tonumber(asks and asks[1]) or 0, asks and asks[2] or ''
     if alive[n] or in_call[id] then return in_the_way(id, alive[n] or in_call[id]) end
     if ended[n] or ended_before[n] then return 0 end
     if unique_key ~= '' then
@@ -88,7 +96,7 @@ local function enqueue_any()
     end
     local stream, said, tier = place[1], place[2], place[3]
     if not stream then return said end
-    local size, due = #head + #data, tonumber(due_ms) or 0
+    local size = #head + #data
     local refused = over_backlog and over_backlog(stream, tier, size)
       or string.sub(head, #id + 4, #id + 6) ~= ' 0 ' and too_late(stream, head, now_ms) -- it has a deadline
       or over_limit and over_limit(stream, tier, due, now_ms, periods)
@@ -107,7 +115,7 @@ local function enqueue_any()
 
   for n = 1, #ids do
     local at = actions_at + (n - 1) * SIZE
-    reply[n] = admit(n, place_of[ARGV[at]], ids[n], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5])
+    reply[n] = admit(n, place_of[ARGV[at]], ids[n], ARGV[at + 2], ARGV[at + 3], asked[ARGV[at]])
   end
   if #places == 0 then return reply end
 
@@ -117,3 +125,5 @@ local function enqueue_any()
   wake_one() -- for a delayed action too: a sleeper may have to wake earlier than it planned
   return reply
 end
+
+return enqueue_any()

@@ -33,7 +33,12 @@ local function add_waiting(streams, added)
     updates[#updates + 1] = stream
     updates[#updates + 1] = count + added[stream]
   end
+  if #entering > 5 then -- a hash of small fields is searched from its first; one that ever had a large one, by name
+    updates[#updates + 1] = ''
+    updates[#updates + 1] = string.rep(' ', 65)
+  end
   write_all('HSET', waiting_key, updates)
+  if #entering > 5 then redis.call('HDEL', waiting_key, '') end
   if #entering > 0 then enter_streams(entering) end
 end
 
