@@ -31,8 +31,7 @@ _CALIBRATE_EVERY_S = 60.0
 _LOOK_AT_TIME_EVERY_S = 60.0
 _PRUNE_EVERY_S = 60.0
 _FOLLOW_EVERY_S = 30.0
-_MOVE_EVERY_S = 30.0
-_GO_ON_EVERY_S = 10.0
+_GO_ON_EVERY_S = 30.0
 
 
 async def end_task(task: asyncio.Task[Any]) -> None:
@@ -116,8 +115,8 @@ class Maintenance(Loop):
 
     ``every_s``: how often to look for dead workers, by default once per heartbeat. Workers wake up for due
     work by themselves, so promoting here is a safety net: when something is due, and every
-    ``promote_every_s``. ``go_on``: goes on in a domain with what a user of the engine began there and may
-    have died over; tells whether more is to be done at once. Rounds are spread at random so that many workers
+    ``promote_every_s``. ``go_on``: goes on in a domain that has actions which were cancelled and have sent
+    others; tells whether more is to be done at once. Rounds are spread at random so that many workers
     do not tick together.
     """
 
@@ -137,7 +136,6 @@ class Maintenance(Loop):
         super().__init__()
         self._engine = engine
         self._go_on = go_on
-        self._go_on_at_s = steady_s() + _GO_ON_EVERY_S * random.random()
         self._policies = policies or PolicyStore(engine)
         self._brought_up = 0
         self._every_s = engine.lease_ms / 3000 if every_s is None else every_s
@@ -151,8 +149,8 @@ class Maintenance(Loop):
         self._follow_at_s = 0.0
         self._letters = DeadLetters(engine)
         self._prune_at_s = steady_s() + _PRUNE_EVERY_S * random.random()
-        self._moves = [Continuing(engine, domain) for domain in domains]
-        self._move_at_s = steady_s() + _MOVE_EVERY_S * random.random()
+        self._moves = {domain: Continuing(engine, domain) for domain in domains}
+        self._go_on_at_s = steady_s() + _GO_ON_EVERY_S * random.random()
 
     async def tick(self) -> float:
         """One round over all domains."""
@@ -169,30 +167,24 @@ class Maintenance(Loop):
             if vigil.look_again_in_s is not None:
                 delay_s = min(delay_s, max(vigil.look_again_in_s, 0.01))
         await self._prune()
-        if await self._go_on_moving():
-            delay_s = 0.0
-        if await self._go_on_with_others():
-            delay_s = 0.0
-        return delay_s
+        return 0.0 if await self._go_on_with_what_stands() else delay_s
 
-    async def _go_on_with_others(self) -> bool:
-        if self._go_on is None or self._steady_s() < self._go_on_at_s:
+    async def _go_on_with_what_stands(self) -> bool:
+        """A tenant whose mover died would stay paused: any worker goes on with it, some steps per round. So
+        it does with tiers that are gone, and with cancellations. Whether more is to be done at once."""
+        if self._steady_s() < self._go_on_at_s:
             return False
-        left = [await self._go_on(domain) for domain in self._vigils]
-        if not any(left):
+        more = False
+        for domain, moves in self._moves.items():
+            moving, cancelling = await _unfinished(self._engine, domain)
+            if moving:
+                more |= await moves.round()
+                more |= await go_on_emptying(self._engine, domain)
+            if cancelling and self._go_on is not None:
+                more |= await self._go_on(domain)
+        if not more:
             self._go_on_at_s = self._steady_s() + _GO_ON_EVERY_S * random.uniform(0.8, 1.2)
-        return any(left)
-
-    async def _go_on_moving(self) -> bool:
-        """A tenant whose mover died would stay paused: any worker goes on with it, some steps per round.
-        So it does with tiers that are gone. Whether more is to be done at once."""
-        if self._steady_s() < self._move_at_s:
-            return False
-        left = [await each.round() for each in self._moves]
-        left += [await go_on_emptying(self._engine, domain) for domain in self._vigils]
-        if not any(left):
-            self._move_at_s = self._steady_s() + _MOVE_EVERY_S * random.uniform(0.8, 1.2)
-        return any(left)
+        return more
 
     async def _prune(self) -> None:
         """Dead letters that are too old or too many go, a bounded number at a time."""
@@ -244,3 +236,10 @@ class Maintenance(Loop):
             promoted = await self._engine.promote(domain)
         later_ms = self._engine.clock.now_ms() + int(self._promote_every_s * 1000)
         return min(promoted.next_due_ms, later_ms) if promoted.next_due_ms else later_ms
+
+
+async def _unfinished(engine: Engine, domain: str) -> tuple[bool, bool]:
+    """Whether a move is under way, and whether an action that was cancelled had sent others: one command."""
+    moving, cancelled = engine.keys.of("moving", domain), engine.keys.of("cancelled_parents", domain)
+    there = await engine.redis.exists(moving, cancelled, cancelled)
+    return there % 2 == 1, there > 1

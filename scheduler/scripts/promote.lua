@@ -7,6 +7,7 @@
 -- @include backpressure
 -- REPLY: {moved, next_due_ms}
 
+if redis.call('EXISTS', scheduled_key, held_key, backpressure_key, usage_due_key) == 0 then return {0, 0} end
 local moved = promote_due(now_ms, most)
 local ended = end_due_holds(now_ms, most)
 if moved + ended > 0 then wake_one() end

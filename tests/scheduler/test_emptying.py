@@ -177,7 +177,7 @@ async def test_a_publisher_that_dies(redis: Redis, monkeypatch: pytest.MonkeyPat
         await publish(policies, ONE, silver="free")
     steady = [100.0]
     maintenance = Maintenance(other.engine, [world.domain], policies=policies, steady_s=lambda: steady[0])
-    maintenance._move_at_s = 0.0
+    maintenance._go_on_at_s = 0.0
     await maintenance.tick()
     assert other.engine.policy.names() == ["gold", "free"]
     await world.finish(runs, outcome=Outcome.RETRY, due_ms=world.now)

@@ -150,6 +150,35 @@ async def test_idle_rounds_are_spread(world: World) -> None:
     assert 4 <= min(delays) < max(delays) <= 5
 
 
+async def test_idle_rounds_ask_little_and_go_on_with_what_stands(world: World) -> None:
+    steady, asked = Steady(), []
+
+    async def go_on(domain: str) -> bool:
+        asked.append(domain)
+        return len(asked) == 1
+
+    async def rest(seconds: float) -> float:
+        """Commands per second of so long a time."""
+        await world.redis.config_resetstat()
+        until_s = steady.now_s + seconds
+        while steady.now_s < until_s:
+            delay_s = await rounds.tick()
+            steady.now_s += delay_s
+            world.clock.advance(delay_s * 1_000)
+        stats = await world.redis.info("commandstats")
+        stats.pop("cmdstat_config|resetstat")
+        return sum(each["calls"] for each in stats.values()) / seconds
+
+    assert await world.engine.retire(world.domain, "w1")
+    rounds = maintenance(world, steady_s=steady, go_on=go_on)
+    await rest(60)
+    assert await rest(600) < 0.4
+    assert not asked
+    await world.redis.zadd(world.key("cancelled_parents"), {"x1": world.now})
+    await rest(45)
+    assert len(asked) >= 2  # at once again, for there was more
+
+
 async def test_it_prunes_dead_letters(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scheduler.maintenance._PRUNE_EVERY_S", 0)
     await world.enqueue(*some(3))

@@ -144,8 +144,8 @@ async def test_maintenance_goes_on_every_half_minute_in_bounded_rounds(world: Wo
     await begin(world.engine, [world.domain], "acme", "gold", by="ana")
     steady = [0.0]
     maintenance = Maintenance(world.engine, [world.domain], steady_s=lambda: steady[0])
-    maintenance._moves = [Continuing(world.engine, world.domain, most=3)]
-    maintenance._move_at_s = 10.0
+    maintenance._moves = {world.domain: Continuing(world.engine, world.domain, most=3)}
+    maintenance._go_on_at_s = 10.0
     await maintenance.tick()
     assert (await moves(world.engine, world.domain))["acme"].moved == 0
     steady[0] = 10.0
@@ -157,7 +157,7 @@ async def test_maintenance_goes_on_every_half_minute_in_bounded_rounds(world: Wo
     while await maintenance.tick() == 0.0:
         await check(world)
     assert not await moves(world.engine, world.domain)
-    assert 30 <= maintenance._move_at_s <= 50
+    assert 30 <= maintenance._go_on_at_s <= 50
     assert await run_all(world) == [f"acme-{n}" for n in range(100)]
 
 
