@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ._engine import Claimed, Finish
+from .alarm import Alarm
 from .anteroom import Anteroom
 from .delivery_errors import WorkerStopping
 from .errors import ActionCancelled, ActionTimeout, LeaseLost, NoobleError
@@ -17,7 +18,10 @@ from .slots import Slots
 
 _log = logging.getLogger(__name__)
 
-_STOPS_PER_S = 10
+_Attempt = tuple[asyncio.Task[Finish], Claimed, float, float]
+"""A running one: its task, what it runs, how long it may, until when on the loop's clock."""
+
+_STOPS_EVERY_S = 0.1
 _INSISTENCES = 3  # after so many cancellations in vain the action ends without its handler
 _INSIST_S = 5.0  # a cancellation can get lost on Python 3.11 (see end_task); this is long enough to clean up
 
@@ -60,20 +64,19 @@ class Line:
         self._slots = slots
         slots.lines.append(self)
         self._anteroom = anteroom if anteroom is not None and anteroom.needed else None
+        slots.has_anterooms |= self._anteroom is not None
         self.given_up: list[asyncio.Task[Finish]] = []
-        self._tasks: dict[str, asyncio.Task[Finish]] = {}
-        self._claimed: dict[str, tuple[Claimed, float]] = {}  # and how long it may run
+        self._attempts: dict[str, _Attempt] = {}
+        self._watched: set[asyncio.Task[Finish]] = set()  # those whose end is a callback's business
         self._cancelling: set[str] = set()
         self._overdue: set[str] = set()
-        # One timer for all attempts that must end in the same tenth of a second; one each would cost more
-        # than many a handler.
-        self._stops: dict[int, dict[asyncio.Task[Finish], str]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._limits = Alarm(self._stop_overdue, _STOPS_EVERY_S)
+        self._timer = Alarm(self.wake)
 
     @property
     def running(self) -> int:
         """How many attempts run."""
-        return len(self._tasks)
+        return len(self._attempts)
 
     @property
     def overdue(self) -> int:
@@ -85,22 +88,23 @@ class Line:
         """How many claimed actions wait for a slot or for room."""
         return self._slots.waiting(self) + (self._anteroom.waiting if self._anteroom is not None else 0)
 
-    def start(self, claimed: Claimed) -> None:
-        """Run an attempt, now or as soon as it has a slot and its handler has room."""
-        if self._slots.enter(self, claimed):
-            self._admit(claimed)
+    def start(self, *actions: Claimed) -> None:
+        """Run attempts, now or as soon as each has a slot and its handler has room."""
+        self._slots.enter(self, actions)
 
     def start_late(self, claimed: Claimed) -> None:
         """It has waited for a slot, and here is one."""
-        self._admit(self.executor.as_of_now(claimed))
+        self.admit(self.executor.as_of_now(claimed))
 
-    def _admit(self, claimed: Claimed) -> None:
+    def admit(self, claimed: Claimed) -> None:
+        """It has a slot."""
         if self._anteroom is None or self._anteroom.enter(claimed.action_type):
             self._begin(claimed)
             return
         put_off_s = self._anteroom.wait(claimed)
         if put_off_s:
             self.ended.append(self.executor.put_off(claimed, put_off_s))
+            self._nudge()
 
     def refill(self) -> None:
         """Start what there is room for by now."""
@@ -123,15 +127,50 @@ class Line:
 
     def _begin(self, claimed: Claimed) -> None:
         """In a task of its own, for as long as it may."""
-        earlier = self._tasks.get(claimed.action_id)
+        earlier = self._attempts.get(claimed.action_id)
         if earlier is not None:  # somebody else copied its entry: what the first claim brought is void
             self._cancel(earlier, LeaseLost())
         limit_s = self.executor.limit_s(claimed)
-        task = asyncio.get_running_loop().create_task(self.executor.run(claimed, limit_s))
-        self._tasks[claimed.action_id] = task
-        self._claimed[claimed.action_id] = (claimed, limit_s)
-        stop_at = self._stop_after(limit_s, task, claimed.action_id)
-        task.add_done_callback(partial(self._over, claimed, limit_s, stop_at))
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + limit_s
+        task = loop.create_task(self._attempt(claimed, limit_s))
+        self._attempts[claimed.action_id] = (task, claimed, limit_s, until_s)
+        self._limits.set(until_s)
+
+    async def _attempt(self, claimed: Claimed, limit_s: float) -> Finish:
+        """Notes its end itself where that is as usual: a callback costs a context and a round of the loop."""
+        finish: Finish | None = None
+        try:
+            finish = await self.executor.run(claimed, limit_s)
+            return finish
+        finally:
+            attempt = self._attempts.get(claimed.action_id)
+            if attempt is not None and attempt[1] is claimed:  # else it was cancelled, and is watched
+                if finish is None or attempt[0].cancelling():
+                    self._watch(attempt)
+                else:
+                    del self._attempts[claimed.action_id]
+                    self._leave_room(attempt)
+                    self._slots.fill_from_inside()
+                    self._completed(finish)
+
+    def _completed(self, finish: Finish) -> None:
+        self.ended.append(finish)
+        self._slots.lookahead.ended(finish.run_time_us / 1_000_000)
+        self._nudge()
+
+    def _leave_room(self, attempt: _Attempt) -> None:
+        if self._anteroom is not None:
+            _, claimed, limit_s, until_s = attempt
+            now_s = asyncio.get_running_loop().time()
+            self._anteroom.leave(claimed.action_type, max(now_s - (until_s - limit_s), 0.0))
+
+    def _watch(self, attempt: _Attempt) -> None:
+        """How it ends is not known before it has: it is being cancelled, or breaks."""
+        task = attempt[0]
+        if task not in self._watched:
+            self._watched.add(task)
+            task.add_done_callback(partial(self._over, attempt))
 
     def knows(self, action_id: str, token: int) -> bool:
         """Whether what this claim took runs or waits here or is to be handed in or given back.
@@ -140,8 +179,8 @@ class Line:
         been taken again, in the very round trip whose answer was lost.
         """
         here = [finish.action for finish in self.ended] + self.interrupted
-        if action_id in self._claimed:
-            here.append(self._claimed[action_id][0])
+        if action_id in self._attempts:
+            here.append(self._attempts[action_id][1])
         here += self._slots.held(self)
         if self._anteroom is not None:
             here += self._anteroom.held()
@@ -163,23 +202,11 @@ class Line:
 
     def claim_in(self, seconds: float) -> None:
         """Claim again after so long, unless something happens before, or a claim is due earlier anyway."""
-        loop = asyncio.get_running_loop()
-        at_s = loop.time() + seconds
-        if self._timer is not None:
-            if self._timer.when() <= at_s:
-                return
-            self._timer.cancel()
-        self._timer = loop.call_at(at_s, self._claim_now)
-
-    def _claim_now(self) -> None:
-        self._timer = None
-        self.wake()
+        self._timer.set(asyncio.get_running_loop().time() + seconds)
 
     def forget_timer(self) -> None:
         """Do not claim again by the clock."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.off()
 
     def wake(self) -> None:
         """There may be something to claim, and others may not know of it."""
@@ -194,10 +221,10 @@ class Line:
 
     def cancel(self, action_id: str) -> None:
         """Somebody asked to cancel an action that may be running here."""
-        task = self._tasks.get(action_id)
-        if task is not None and action_id not in self._cancelling:
+        attempt = self._attempts.get(action_id)
+        if attempt is not None and action_id not in self._cancelling:
             self._cancelling.add(action_id)
-            self._cancel(task, ActionCancelled(action_id=action_id))
+            self._cancel(attempt, ActionCancelled(action_id=action_id))
         waiting = self._slots.take(self, action_id)
         if waiting is None and self._anteroom is not None:
             waiting = self._anteroom.take(action_id)
@@ -211,36 +238,33 @@ class Line:
         its task is in ``given_up``.
         """
         self.give_back_waiting()
-        for task in self._tasks.values():
-            self._cancel(task, WorkerStopping())
+        for attempt in self._attempts.values():
+            self._cancel(attempt, WorkerStopping())
         loop = asyncio.get_running_loop()
         until = None if give_up_s is None else loop.time() + give_up_s
-        while self._tasks:  # a handler may take its time to clean up
+        while self._attempts:  # a handler may take its time to clean up
             left_s = None if until is None else until - loop.time()
             if left_s is not None and left_s <= 0:
                 self._give_up()
                 return
-            await asyncio.wait(list(self._tasks.values()), timeout=left_s)
+            await asyncio.wait([attempt[0] for attempt in self._attempts.values()], timeout=left_s)
             await asyncio.sleep(0)  # let the callbacks of what ended run
 
     def _give_up(self) -> None:
-        for action_id, task in self._tasks.items():
-            claimed, _ = self._claimed[action_id]
+        for action_id, (task, claimed, *_) in self._attempts.items():
             _log.error(
                 "the handler of %s swallows every cancellation; action %s is given back while it runs on",
                 *(claimed.action_type, action_id),
             )
             self._stopped(claimed)
             self.given_up.append(task)
-        self._tasks.clear()
-        self._claimed.clear()
+        self._attempts.clear()
 
     def abandon(self) -> None:
         """Everything here belongs to others now: stop it and forget its outcomes."""
-        for task in self._tasks.values():
-            self._cancel(task, LeaseLost())
-        self._tasks.clear()
-        self._claimed.clear()
+        for attempt in self._attempts.values():
+            self._cancel(attempt, LeaseLost())
+        self._attempts.clear()
         self._cancelling.clear()
         self._overdue.clear()
         self.give_back_waiting()
@@ -251,40 +275,37 @@ class Line:
         self.claimable = True
         self.leases_lost += 1
 
-    def _stop_after(self, limit_s: float, task: asyncio.Task[Finish], action_id: str) -> int:
-        loop = asyncio.get_running_loop()
-        at = math.ceil((loop.time() + limit_s) * _STOPS_PER_S)
-        stops = self._stops.get(at)
-        if stops is None:
-            stops = self._stops[at] = {}
-            loop.call_at(at / _STOPS_PER_S, self._stop, at)
-        stops[task] = action_id
-        return at
-
-    def _stop(self, at: int) -> None:
-        for task, action_id in self._stops.pop(at, {}).items():
-            if self._tasks.get(action_id) is task and action_id not in self._cancelling:
+    def _stop_overdue(self) -> None:
+        now_s, next_s = asyncio.get_running_loop().time(), math.inf
+        for action_id, attempt in list(self._attempts.items()):
+            until_s = attempt[3]
+            if until_s > now_s:
+                next_s = min(next_s, until_s)
+            elif action_id not in self._cancelling and action_id not in self._overdue:
                 self._overdue.add(action_id)
-                self._cancel(task, ActionTimeout("the attempt ran out of time", action_id=action_id))
+                self._cancel(attempt, ActionTimeout("the attempt ran out of time", action_id=action_id))
+        self._limits.set(next_s)
 
-    def _cancel(self, task: asyncio.Task[Finish], reason: NoobleError, in_vain: int = 0) -> None:
+    def _cancel(self, attempt: _Attempt, reason: NoobleError, in_vain: int = 0) -> None:
         """Stop an attempt; the handler finds the reason in its CancelledError and its CancelToken."""
+        task = attempt[0]
+        if not task.done() or self._attempts.get(attempt[1].action_id) is attempt:
+            self._watch(attempt)
         if task.done():
             return
         if in_vain == _INSISTENCES and isinstance(reason, ActionCancelled | ActionTimeout):
-            self._end_without(task, reason)
+            self._end_without(attempt, reason)
         task.cancel(reason)
-        asyncio.get_running_loop().call_later(_INSIST_S, self._cancel, task, reason, in_vain + 1)
+        asyncio.get_running_loop().call_later(_INSIST_S, self._cancel, attempt, reason, in_vain + 1)
 
-    def _end_without(self, task: asyncio.Task[Finish], reason: ActionCancelled | ActionTimeout) -> None:
+    def _end_without(self, attempt: _Attempt, reason: ActionCancelled | ActionTimeout) -> None:
         """The handler swallows every cancellation: its action ends as if it did not, and its slot is free."""
-        action_id = reason.action_id or ""
-        if self._tasks.get(action_id) is not task:
+        task, claimed, limit_s, _ = attempt
+        if self._attempts.get(claimed.action_id) is not attempt:
             return
-        del self._tasks[action_id]
-        claimed, limit_s = self._claimed.pop(action_id)
-        self._cancelling.discard(action_id)
-        self._overdue.discard(action_id)
+        del self._attempts[claimed.action_id]
+        self._cancelling.discard(claimed.action_id)
+        self._overdue.discard(claimed.action_id)
         self.given_up.append(task)
         _log.error(
             "the handler of %s swallows every cancellation; action %s ends while it runs on: %s",
@@ -296,35 +317,29 @@ class Line:
         self._slots.fill()
         self._nudge()
 
-    def _over(self, claimed: Claimed, limit_s: float, stop_at: int, task: asyncio.Task[Finish]) -> None:
-        stops = self._stops.get(stop_at)
-        if stops is not None:
-            stops.pop(task, None)
-        if self._anteroom is not None:
-            started_s = stop_at / _STOPS_PER_S - limit_s
-            self._anteroom.leave(claimed.action_type, max(asyncio.get_running_loop().time() - started_s, 0.0))
+    def _over(self, attempt: _Attempt, task: asyncio.Task[Finish]) -> None:
+        _, claimed, limit_s, _ = attempt
+        self._watched.discard(task)
+        self._leave_room(attempt)
         if task in self.given_up:
             self.given_up.remove(task)
             self._nudge()  # there may be a slot again
-        abandoned = self._tasks.get(claimed.action_id) is not task
+        abandoned = self._attempts.get(claimed.action_id) is not attempt
         if not abandoned:
-            del self._tasks[claimed.action_id], self._claimed[claimed.action_id]
+            del self._attempts[claimed.action_id]
         self._slots.fill()
         if abandoned:
             task.cancelled() or task.exception()  # look at it, so that nobody reports it as unseen
             return
-        asked_to_cancel = overdue = False
-        if self._cancelling or self._overdue:
-            asked_to_cancel = claimed.action_id in self._cancelling
-            overdue = claimed.action_id in self._overdue
-            self._cancelling.discard(claimed.action_id)
-            self._overdue.discard(claimed.action_id)
+        asked_to_cancel = claimed.action_id in self._cancelling
+        overdue = claimed.action_id in self._overdue
+        self._cancelling.discard(claimed.action_id)
+        self._overdue.discard(claimed.action_id)
         if not task.cancelled():
             error = task.exception()
-            finish = task.result() if error is None else self.executor.broken(claimed, error)
-            self.ended.append(finish)
-            self._slots.lookahead.ended(finish.run_time_us / 1_000_000)
-        elif asked_to_cancel:
+            self._completed(task.result() if error is None else self.executor.broken(claimed, error))
+            return
+        if asked_to_cancel:
             self.ended.append(self.executor.cancelled(claimed))
         elif overdue:
             self.ended.append(self.executor.timed_out(claimed, limit_s))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context, copy_context
 
 
 class Rest:
@@ -16,10 +17,12 @@ class Rest:
         self._ended = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None  # while somebody waits
         self._nudged = False
+        self._context: Context | None = None
 
     async def wait(self, timeout_s: float | None = None) -> None:
         """Wait until there is something unusual to do, but not longer than this."""
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()  # not that of an attempt whose end nudges
         try:
             await asyncio.wait_for(self._ended.wait(), timeout_s)
         except TimeoutError:
@@ -38,7 +41,7 @@ class Rest:
             self._ended.set()
         elif not self._nudged:
             self._nudged = True
-            self._loop.call_soon(self._do_the_usual)
+            self._loop.call_soon(self._do_the_usual, context=self._context)
 
     def _do_the_usual(self) -> None:
         self._nudged = False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, NamedTuple
 
 from ._engine import Claimed
@@ -16,6 +18,11 @@ LOOK_S = 0.025
 """What was claimed ahead and has not begun within twice this time is given back."""
 
 
+_AT_ONCE = 32
+"""So many actions begin per round of the event loop. What begins is a dozen objects until it ends; with
+hundreds of them at once, and none of them garbage, the collector of garbage would look at all of them."""
+
+
 class _Waiting(NamedTuple):
     line: Line
     claimed: Claimed
@@ -23,6 +30,7 @@ class _Waiting(NamedTuple):
 
 class Slots:
     """`size` actions run at once, in whatever `lines`; more wait here in the order they were claimed.
+    A slot is taken from when it is an action's turn, also where a few others begin first.
 
     A handler that was given up and runs on keeps no slot, unless there are more of them than slots.
     """
@@ -32,6 +40,10 @@ class Slots:
         self.lines: list[Line] = []
         self.lookahead = Lookahead(size)
         self._next: deque[_Waiting] = deque()
+        self._soon: deque[_Waiting] = deque()  # these have slots
+        self._beginning = False
+        self._outside: Context | None = None  # no attempt's
+        self.has_anterooms = False
         self._first_seen: _Waiting | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -42,7 +54,7 @@ class Slots:
 
     @property
     def _taken(self) -> int:
-        running = given_up = 0
+        running, given_up = len(self._soon), 0
         for line in self.lines:
             running += line.running
             given_up += len(line.given_up)
@@ -59,43 +71,81 @@ class Slots:
         return self.size + self.lookahead.most - self._taken - len(self._next)
 
     def waiting(self, line: Line) -> int:
-        """How many actions of a line wait for a slot. The heartbeat's thread asks, too."""
-        return sum(each.line is line for each in [*self._next]) if self._next else 0
+        """How many actions of a line wait for a slot, or to begin. The heartbeat's thread asks, too."""
+        if not self._soon and not self._next:
+            return 0
+        return sum(each.line is line for each in [*self._soon, *self._next])
 
-    def enter(self, line: Line, claimed: Claimed) -> bool:
-        """Whether it may run now; if not, it will as soon as it is its turn."""
-        if not self._next and self.free:
-            return True
-        self._next.append(_Waiting(line, claimed))
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look_for_late)
-        return False
+    def enter(self, line: Line, actions: Iterable[Claimed]) -> None:
+        """Let actions begin: now, soon, or as soon as it is their turn."""
+        self._outside = copy_context()
+        at_once = 0 if self._soon else _AT_ONCE
+        free = 0 if self._next else self.size - self._taken
+        for claimed in actions:
+            if free <= 0 and (self._next or not self.free):  # one may have begun to wait for its handler
+                self._wait(_Waiting(line, claimed))
+                continue
+            free -= 1
+            if at_once > 0:
+                at_once -= 1
+                line.admit(claimed)
+            else:
+                self._soon.append(_Waiting(line, claimed))
+        self._begin_more()
 
     def fill(self) -> None:
         """Start what there is room for by now: first what waits for its handler, then what for a slot."""
         for line in self.lines:
             line.refill()
+        if self._soon:
+            return  # they come first
         while self._next and self.free:
             line, claimed = self._next.popleft()
             line.start_late(claimed)
 
+    def fill_from_inside(self) -> None:
+        """`fill` for an attempt that ends: what starts then is to know nothing of that one's context."""
+        if (self._next or self.has_anterooms) and self._outside is not None:
+            self._outside.run(self.fill)
+
     def held(self, line: Line) -> list[Claimed]:
         """What waits here of a line."""
-        return [each.claimed for each in self._next if each.line is line]
+        return [each.claimed for each in (*self._soon, *self._next) if each.line is line]
 
     def take(self, line: Line, action_id: str) -> Claimed | None:
         """Take one action out."""
-        for each in self._next:
-            if each.line is line and each.claimed.action_id == action_id:
-                self._next.remove(each)
-                return each.claimed
+        for places in (self._soon, self._next):
+            for each in places:
+                if each.line is line and each.claimed.action_id == action_id:
+                    places.remove(each)
+                    return each.claimed
         return None
 
     def clear(self, line: Line) -> list[Claimed]:
         """Take all of a line out."""
         left = self.held(line)
+        self._soon = deque(each for each in self._soon if each.line is not line)
         self._next = deque(each for each in self._next if each.line is not line)
         return left
+
+    def _wait(self, waiting: _Waiting) -> None:
+        self._next.append(waiting)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look_for_late)
+
+    def _begin_more(self) -> None:
+        """In the next round of the loop the next few of those that have a slot."""
+        if self._soon and not self._beginning:
+            self._beginning = True
+            asyncio.get_running_loop().call_soon(self._begin_a_few)
+
+    def _begin_a_few(self) -> None:
+        self._beginning = False
+        for _ in range(min(len(self._soon), _AT_ONCE)):
+            line, claimed = self._soon.popleft()
+            line.admit(claimed)
+        self._begin_more()
+        self.fill()
 
     def _look_for_late(self) -> None:
         """Give back when the same one is first twice; all, lest a later one of a tenant start before it.

@@ -287,8 +287,7 @@ class Turns:
         if line.returns != asked.returns:
             line.give_back(claim.actions)  # in its tenant's line it is behind what was given back meanwhile
         else:
-            for claimed in claim.actions:
-                line.start(claimed)
+            line.start(*claim.actions)
         self.progress += len(claim.actions)
         line.plenty = claim.more or len(claim.actions) >= slots
         # A wake-up that came while the claim was under way may be about something the claim did not see.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from typing import Any, cast
 
 import pytest
@@ -12,6 +13,8 @@ from nooble_tasks import line as line_module
 from nooble_tasks._engine import Claimed, Finish, Outcome
 from nooble_tasks.line import Line
 from nooble_tasks.slots import Slots
+
+MARK = ContextVar("mark", default="nobody's")
 
 
 def claimed(name: str = "a") -> Claimed:
@@ -24,16 +27,28 @@ class FakeExecutor:
         self.gate = asyncio.Event()
         self.swallow = 0
         self.error: BaseException | None = None
+        self.begun: list[str] = []
+        self.on_end: Callable[[], object] = lambda: None
+        self.mark = False
+        self.marks_found: list[str] = []
 
     def limit_s(self, claimed: Claimed) -> float:
         return self.limit
 
+    def as_of_now(self, claimed: Claimed) -> Claimed:
+        return claimed
+
     async def run(self, claimed: Claimed, limit_s: float) -> Finish:
+        self.begun.append(claimed.action_id)
+        if self.mark:
+            self.marks_found.append(MARK.get())
+            MARK.set(claimed.action_id)
         while True:
             try:
                 await self.gate.wait()
                 if self.error is not None:
                     raise self.error
+                self.on_end()
                 return Finish(claimed, Outcome.COMPLETED)
             except asyncio.CancelledError:
                 if self.swallow == 0:
@@ -54,7 +69,8 @@ class Probe(Line):
     def __init__(self) -> None:
         self.run = FakeExecutor()
         self.nudged = asyncio.Event()
-        super().__init__("probe", cast(Any, self.run), self.nudged.set, Slots(10))
+        self.slots = Slots(10)
+        super().__init__("probe", cast(Any, self.run), self.nudged.set, self.slots)
 
     async def outcomes(self) -> list[Outcome]:
         await asyncio.wait_for(self.nudged.wait(), 5)
@@ -144,6 +160,76 @@ async def test_interrupted_is_given_back(line: Probe) -> None:
     assert line.begun == {claimed().action_id}  # a start is a start
     assert line.knows("a", claimed().token)
     assert not line.knows("a", claimed().token + 1), "taken again since"
+
+
+async def test_a_stranger_cancels_what_has_not_begun(line: Probe) -> None:
+    """As asyncio.run does at its end: nothing of ours has run in it, and nobody waits for ever."""
+    line.start(claimed())
+    [task] = asyncio.all_tasks() - {asyncio.current_task()}
+    task.cancel()
+    await asyncio.wait({task}, timeout=5)
+    await asyncio.wait_for(line.interrupt(), 5)
+    assert (line.interrupted, line.running) == ([claimed()], 0)
+
+
+async def test_a_stranger_cancels_what_runs(line: Probe) -> None:
+    line.start(claimed())
+    await asyncio.sleep(0)
+    [task] = asyncio.all_tasks() - {asyncio.current_task()}
+    task.cancel()
+    await asyncio.wait_for(line.nudged.wait(), 5)
+    assert (line.interrupted, line.ended, line.running) == ([claimed()], [], 0)
+
+
+async def test_a_stranger_cancels_what_ends_at_the_same_moment(line: Probe) -> None:
+    """It ends as its task does."""
+    line.start(claimed())
+    await asyncio.sleep(0)
+    [task] = asyncio.all_tasks() - {asyncio.current_task()}
+    line.run.on_end = task.cancel
+    line.run.gate.set()
+    await asyncio.wait_for(line.nudged.wait(), 5)
+    assert task.cancelled()
+    assert (line.interrupted, line.ended, line.running) == ([claimed()], [], 0)
+
+
+async def test_of_many_all_begin_in_order(line: Probe) -> None:
+    names = [f"a{number}" for number in range(200)]
+    line.slots.size = 150
+    line.run.gate.set()
+    line.start(*map(claimed, names[:100]))
+    line.start(*map(claimed, names[100:]))
+    assert line.running + line.waiting == 200
+    assert line.running < 100, "a few per round of the loop"
+    assert line.knows("a99", 1)
+    assert line.slots.room == 150 - 200, "what begins soon has its slot already"
+    while len(line.ended) < 200:
+        await asyncio.wait_for(line.nudged.wait(), 5)
+        line.nudged.clear()
+    assert line.run.begun == names
+    assert line.waiting == line.running == 0
+
+
+async def test_what_was_to_begin_soon_is_given_back(line: Probe) -> None:
+    line.slots.size = 100
+    line.start(*map(claimed, map(str, range(100))))
+    begun = line.running
+    assert line.slots.take(line, "99") is not None
+    line.give_back_waiting()
+    assert [each.action_id for each in line.interrupted] == [str(number) for number in range(begun, 99)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert (line.running, line.waiting) == (begun, 0)
+
+
+async def test_an_attempt_knows_nothing_of_the_one_whose_slot_it_gets(line: Probe) -> None:
+    line.slots.size, line.run.mark = 1, True
+    line.run.gate.set()
+    line.start(claimed("a"), claimed("b"), claimed("c"))
+    while len(line.ended) < 3:
+        await asyncio.wait_for(line.nudged.wait(), 5)
+        line.nudged.clear()
+    assert line.run.marks_found == ["nobody's"] * 3
 
 
 async def test_a_swallowed_cancellation_is_repeated(line: Probe, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 
 from nooble_tasks.rest import Rest
 from tests.nooble_tasks.support import soon
@@ -78,3 +79,26 @@ async def test_an_error_in_the_usual_ends_the_rest() -> None:
     await soon(waiting)
     assert len(reported) == 1
     loop.set_exception_handler(None)
+
+
+async def test_the_usual_knows_nothing_of_who_said_so() -> None:
+    """What it starts would inherit the context of an attempt that has ended."""
+    mark = ContextVar("mark", default="nobody's")
+    found: list[str] = []
+
+    def usual() -> bool:
+        found.append(mark.get())
+        return True
+
+    async def attempt() -> None:
+        mark.set("an attempt's")
+        rest.nudge()
+
+    rest = Rest(usual)
+    waiting = asyncio.create_task(rest.wait())
+    await _rounds()
+    await soon(asyncio.create_task(attempt()))
+    await _rounds()
+    assert found == ["nobody's"]
+    rest.end()
+    await soon(waiting)
