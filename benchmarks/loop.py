@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -20,6 +21,12 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:
 
         return asyncio.run(main)
     return uvloop.run(main)
+
+
+def leave_alone_what_is_loaded() -> None:
+    """As `nooble worker` does before it works: modules and classes are not looked through for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def obey() -> threading.Event:

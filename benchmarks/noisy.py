@@ -26,7 +26,7 @@ from nooble_tasks import (
 )
 
 from . import processes
-from .loop import obey, run, say
+from .loop import leave_alone_what_is_loaded, obey, run, say
 from .processes import Role
 from .server import flush
 
@@ -79,6 +79,7 @@ async def work(told: threading.Event, url: str, count: int) -> dict[str, Any]:
     async with RedisManager(chosen) as manager:
         service = Naps(count, app_settings=chosen)
         worker = BaseWorker(chosen, manager.get_client(), service)
+        leave_alone_what_is_loaded()
         print("ready", flush=True)
         await asyncio.to_thread(told.wait)
         began = time.time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -122,6 +123,7 @@ async def _work(
                     server = HealthServer(running, health[1], host=health[0])
                     await stack.enter_async_context(server)
                     running._logger.info("probes are answered on http://%s:%d/health/ready", *health)
+                _leave_alone_what_is_loaded()
                 await running.run()
         finally:
             await running.bus.close()
@@ -131,6 +133,13 @@ async def _work(
         logging.shutdown()
         os._exit(INTERRUPTED if interrupted.is_set() else OK)
     return INTERRUPTED if interrupted.is_set() else OK
+
+
+def _leave_alone_what_is_loaded() -> None:
+    """Modules and classes stay until the end; looking through them whenever garbage is collected costs a
+    busy worker a sixth of its time."""
+    gc.collect()
+    gc.freeze()
 
 
 def _service(cls: type[BaseService], settings: object, redis: object) -> BaseService:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -46,6 +47,11 @@ class ShopService(BaseService):
             for delay in (None, 3600):
                 await self.service_redis_client.enqueue_action("shop.order.wait", delay=delay)
         await asyncio.Event().wait()
+
+    @handles("shop.order.frozen")
+    async def frozen(self) -> int:
+        """How many objects the garbage collector of its process leaves alone."""
+        return gc.get_freeze_count()
 
     @handles("shop.order.refuse")
     async def refuse(self) -> None:

@@ -225,3 +225,9 @@ def test_who_waits_for_the_server_can_be_stopped(tmp_path: Path) -> None:
         assert early.wait() == 0, early.output
     assert "is ready" not in early.output
     assert "Traceback" not in early.output
+
+
+async def test_the_garbage_collector_leaves_alone_what_a_worker_has_loaded(shop: Shop) -> None:
+    await shop.worker()
+    handle = await shop.client.enqueue_action("shop.order.frozen", tenant_id="acme")
+    assert (await handle.response(20)).data > 10_000
