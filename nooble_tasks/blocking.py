@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
 from .connections import blocking_twin
 from .multiplexed import Multiplexed, multiplexed
@@ -26,6 +27,21 @@ class BlockingPops:
         popped: Sequence[bytes] | None = await self._line.execute_command("BLPOP", *keys, self._block_s)
         return popped
 
+    async def listen(self, keys: Iterable[bytes], take: Callable[[bytes, bytes], None]) -> NoReturn:
+        """Call ``take(list, element)`` for whatever comes, until that cannot go on; raises why.
+
+        What it sets off in the same round of the event loop is written before the next pop is: somebody
+        may wait for it.
+        """
+        command = ("BLPOP", *keys, self._block_s)
+        while True:
+            popped = await self._line.execute_command(*command)
+            if popped is not None:
+                take(*popped)
+            await asyncio.sleep(0)
+            if isinstance(self._line, Multiplexed):
+                await _Listening(self._line, command, take).ended
+
     async def more(self, keys: Sequence[bytes], most: int) -> list[Sequence[bytes]]:
         """What else is in each list by now, at most so many elements; does not wait."""
         pipeline = self._twin.pipeline(transaction=False)
@@ -38,3 +54,41 @@ class BlockingPops:
         if isinstance(self._line, Multiplexed):
             await self._line.disconnect()
         await self._twin.aclose(close_connection_pool=True)
+
+
+class _Listening:
+    """Pops one after the other; as long as all goes well nobody is woken but whom an element concerns."""
+
+    def __init__(
+        self, line: Multiplexed, command: Sequence[Any], take: Callable[[bytes, bytes], None]
+    ) -> None:
+        self._line = line
+        self._command = command
+        self._take = take
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self._pop()
+
+    def _pop(self) -> None:
+        if self.ended.done():  # cancelled
+            return
+        asked = self._line.ask((self._command,))
+        if asked is None:  # the connection has been lost: the next pop makes one, or says why not
+            self.ended.set_result(None)
+        else:
+            asked.tell(self._popped)
+
+    def _popped(self, replies: list[Any] | Exception) -> None:
+        if self.ended.done():
+            return
+        popped = replies if isinstance(replies, Exception) else replies[0]
+        try:
+            if isinstance(popped, Exception):
+                raise popped
+            if popped is not None:
+                self._take(*popped)
+        except Exception as error:
+            self.ended.set_exception(error)
+            return
+        # In the round after the next one: what the element sets off in the next is written by then.
+        self._loop.call_soon(self._loop.call_soon, self._pop)

@@ -41,19 +41,19 @@ class Mailbox(maintenance.Loop):
         self._blocking: BlockingPops | None = None
 
     async def tick(self) -> float:
-        """Wait for one message."""
+        """Hand over message after message; ends with the connection."""
         if self._blocking is None:
             self._blocking = BlockingPops(self._redis, BLOCK_S)
         try:
-            popped = await self._blocking.pop(self._domain_of)
+            await self._blocking.listen(self._domain_of, self._take)
         except (RedisError, OSError):
             await self._disconnect()
             for domain in self._domain_of.values():
                 self._deliver(domain, "wake")  # whatever was announced meanwhile is found by claiming
             raise
-        if popped is not None:
-            self._deliver(self._domain_of[popped[0]], popped[1].decode("utf-8", "replace"))
-        return 0.0
+
+    def _take(self, mailbox: bytes, message: bytes) -> None:
+        self._deliver(self._domain_of[mailbox], message.decode("utf-8", "replace"))
 
     async def stop(self) -> None:
         """Stop reading and close the connection."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -84,12 +84,12 @@ class Multiplexed:
         line = self._line
         if line is None or line.broken:
             line = await self._connect()
-        return await _replies(line.ask(commands))
+        return await line.ask(commands)
 
-    def ask(self, commands: Sequence[Command]) -> Coroutine[Any, Any, list[Any]] | None:
+    def ask(self, commands: Sequence[Command]) -> Asked | None:
         """Like `execute_together`, but written now, not when somebody awaits it; None while not connected."""
         line = self._line
-        return None if line is None or line.broken else _in_turn(line.ask(commands))
+        return None if line is None or line.broken else line.ask(commands)
 
     async def disconnect(self) -> None:
         """Close the shared connection; the next call opens one."""
@@ -121,25 +121,60 @@ class Multiplexed:
                 pass
 
 
-async def _replies(futures: list[asyncio.Future[Any]]) -> list[Any]:
-    try:
-        return [await future for future in futures]
-    except BaseException:
-        for future in futures:
-            future.add_done_callback(_seen)
-        raise
+class Asked:
+    """Requests under way: who awaits it gets the replies, errors among them as values.
 
+    Or somebody is told as soon as they are there, before anybody is woken.
+    """
 
-async def _in_turn(futures: list[asyncio.Future[Any]]) -> list[Any]:
-    if futures and futures[0].done():  # before anybody awaited it: who asked earlier is woken only now
-        await asyncio.sleep(0)
-    return await _replies(futures)
+    __slots__ = ("_awaited", "_count", "_error", "_loop", "_replies", "_told", "over")
 
+    def __init__(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._count = count
+        self._loop = loop
+        self._replies: list[Any] = []
+        self._told: Callable[[list[Any] | Exception], None] | None = None
+        self._awaited: asyncio.Future[None] | None = None
+        self._error: Exception | None = None
+        self.over = count == 0
 
-def _seen(future: asyncio.Future[Any]) -> None:
-    """Nobody waits for it any more, so nobody needs to hear of its error."""
-    if not future.cancelled():
-        future.exception()
+    def tell(self, told: Callable[[list[Any] | Exception], None]) -> None:
+        """Call it with the replies as soon as all are there, or with why they will not come."""
+        if self.over:
+            told(self._replies if self._error is None else self._error)
+        else:
+            self._told = told
+
+    def __await__(self) -> Generator[Any, None, list[Any]]:
+        if self.over and self._count:
+            yield from asyncio.sleep(0).__await__()  # who asked earlier is woken only now
+        elif not self.over:
+            awaited = self._awaited = self._loop.create_future()
+            yield from awaited
+        if self._error is not None:
+            raise self._error
+        return self._replies
+
+    # What a line makes of it, as of a future of each reply.
+
+    def done(self) -> bool:
+        return self.over
+
+    def set_result(self, reply: Any) -> None:
+        self._replies.append(reply)
+        if len(self._replies) == self._count:
+            self._end(self._replies)
+
+    def set_exception(self, error: Exception) -> None:
+        self._error = error
+        self._end(error)
+
+    def _end(self, answer: list[Any] | Exception) -> None:
+        self.over = True
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_result(None)
+        if self._told is not None:
+            self._told(answer)
 
 
 async def _from_pool(pool: Any) -> Any:
@@ -162,18 +197,22 @@ class _Line(asyncio.Protocol):
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._parser = hiredis.Reader(protocolError=InvalidResponse, replyError=BaseParser.parse_error)
-        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Any] | Asked, float]] = deque()
         self._heard_s = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self._predecessor = transport.get_protocol()
         transport.set_protocol(self)
 
-    def ask(self, commands: Sequence[Command]) -> list[asyncio.Future[Any]]:
-        """Write commands; the futures of their replies, an exception of the server's included as a value."""
-        requests = [hiredis.pack_command(tuple(command)) for command in commands]
-        futures = [self._loop.create_future() for _ in commands]
-        self._send(b"".join(requests), futures)
-        return futures
+    def ask(self, commands: Sequence[Command]) -> Asked:
+        """Write commands, whose replies are awaited together."""
+        count = len(commands)
+        asked = Asked(count, self._loop)
+        if count == 1:
+            self._send(hiredis.pack_command(tuple(commands[0])), (asked,))
+        else:
+            requests = [hiredis.pack_command(tuple(command)) for command in commands]
+            self._send(b"".join(requests), (asked,) * count)
+        return asked
 
     def ask_one(self, command: tuple[Any, ...]) -> asyncio.Future[Any]:
         """The same of one command."""
@@ -181,7 +220,7 @@ class _Line(asyncio.Protocol):
         self._send(hiredis.pack_command(command), (future,))
         return future
 
-    def _send(self, request: bytes, futures: Iterable[asyncio.Future[Any]]) -> None:
+    def _send(self, request: bytes, futures: Iterable[asyncio.Future[Any] | Asked]) -> None:
         if self.broken:
             raise RedisConnectionError("the connection was closed")
         now_s = self._loop.time()

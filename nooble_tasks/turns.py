@@ -7,14 +7,16 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis.exceptions import RedisError
 
-from ._engine import Claim, Claimed, Clock, Engine, Finish, SchedulerError, roster
+from ._engine import Claim, Clock, Engine, Finish, SchedulerError, roster
+from .asking import Asked, ask
 from .children import ChildrenCanceller
 from .line import Line
 from .slots import Slots
+from .strangers import give_back_strangers
 
 IN_FLIGHT = 2  # while Redis answers one turn, what the other brought runs
 LARGE_BYTES = 65_536
@@ -23,19 +25,6 @@ it was asked meanwhile. With two turns under way both answers came at once: each
 IDLE_CLAIM_S = 60.0  # a sleeping worker looks for itself so often, should a wake-up have been lost
 _ERRORS = (RedisError, OSError, SchedulerError)
 _BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
-
-
-class _Asked(NamedTuple):
-    """What a turn has asked for, and what its line had counted by then."""
-
-    finishes: list[Finish]
-    slots: int
-    worker_id: str
-    wakes: int
-    returns: int
-    leases_lost: int
-    at_s: float
-    answer: Awaitable[Any]
 
 
 class Turns:
@@ -69,6 +58,8 @@ class Turns:
         self._on_lost = on_lost
         self._logger = logger
         self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way = 0  # turns without a task: whose answer is told
+        self._answered = asyncio.Event()
         self._asked_for = 0
         self._failures = 0
         self._large = False
@@ -81,7 +72,9 @@ class Turns:
     @property
     def idle(self) -> bool:
         """Nothing runs, nothing is to be handed in, nothing is under way."""
-        return not self._tasks and not any(line.running or line.ended or line.waiting for line in self._lines)
+        if self._under_way or self._tasks:
+            return False
+        return not any(line.running or line.ended or line.waiting for line in self._lines)
 
     @property
     def failing(self) -> bool:
@@ -100,7 +93,7 @@ class Turns:
         """Begin the turns that are due; whether any was. ``quiet``: claim nothing."""
         begun = False
         for line in self._lines:
-            if len(self._tasks) >= (1 if self._large else self._in_flight):
+            if self._under_way + len(self._tasks) >= (1 if self._large else self._in_flight):
                 break
             if not (line.claimable or line.ended or line.unsure or line.interrupted):
                 continue
@@ -129,8 +122,12 @@ class Turns:
 
     async def settle(self) -> None:
         """Wait for the turns under way."""
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
+        while self._tasks or self._under_way:
+            if self._under_way:
+                self._answered.clear()
+                await self._answered.wait()
+            if self._tasks:
+                await asyncio.wait(set(self._tasks))
             await asyncio.sleep(0)
 
     async def leave(self) -> None:
@@ -140,7 +137,7 @@ class Turns:
             worker_id = self._worker_id()
             try:
                 if line.unsure:
-                    await self._give_back_strangers(line, worker_id)
+                    await give_back_strangers(self._engine, line, worker_id, self._logger)
                 if line.ended:
                     await self._engine.finish(line.domain, worker_id, line.take_ended())
                 if line.interrupted:
@@ -166,21 +163,54 @@ class Turns:
         """Its request is written here, not when its task begins: whoever waits for an answer waits for it."""
         self._asked_for += slots
         line.claims += slots > 0
-        finishes, worker_id = line.take_ended(), self._worker_id()
-        answer: Coroutine[Any, Any, Any]
-        try:
-            if slots > 0:
-                answer = self._engine.finish_and_claim(line.domain, worker_id, finishes, slots)
-            else:
-                answer = self._engine.finish(line.domain, worker_id, finishes)
-        except Exception as error:
-            answer = _failed(error)
-        counted, now_s = (line.wakes, line.returns, line.leases_lost), asyncio.get_running_loop().time()
-        asked = _Asked(finishes, slots, worker_id, *counted, now_s, answer)
+        asked = ask(self._engine, line, self._worker_id(), slots)
+        self._under_way += 1
+        line.turns += 1
+        tell = getattr(asked.answer, "tell", None)
+        if tell is None or not tell(partial(self._told, line, asked)):
+            self._await(line, asked)
+
+    def _await(self, line: Line, asked: Asked) -> None:
+        """In a task, as whatever may take several steps."""
+        self._under_way -= 1
+        self._answered.set()
+        line.turns -= 1
         self._launch(line, self._turn(line, asked))
 
-    async def _turn(self, line: Line, asked: _Asked) -> None:
-        finishes, slots = asked.finishes, asked.slots
+    def _told(self, line: Line, asked: Asked, answer: Any) -> None:
+        """A usual answer is made use of at once, without a task that would first have to be woken.
+
+        Not where an earlier one is still waited for: what was asked first is to start first.
+        """
+        accepted: list[bool] = []
+        claim: Claim | None = None
+        if answer is not None:
+            accepted, claim = answer if asked.slots > 0 else (answer, None)
+        other = claim is not None and claim.policy_version != self._engine.policy_version
+        if answer is None or other or self._tasks:
+            self._await(line, asked)
+            return
+        ahead = False
+        self._asked_for -= asked.slots
+        if claim is not None:
+            line.claims -= 1
+            self._slots.lookahead.turned(asyncio.get_running_loop().time() - asked.at_s)
+        try:
+            ahead = self._use(line, asked, accepted, claim)
+        except Exception:
+            self._logger.exception("a turn broke off; this is a bug of nooble-tasks")
+        self._under_way -= ahead
+        # What it brought begins before the turn counts as over: the next one hands in what has ended by then.
+        asyncio.get_running_loop().call_soon(self._ended, line, not ahead)
+
+    def _ended(self, line: Line, was_under_way: bool) -> None:
+        self._under_way -= was_under_way
+        self._answered.set()
+        line.turns -= 1
+        self._nudge()
+
+    async def _turn(self, line: Line, asked: Asked) -> None:
+        slots = asked.slots
         claim: Claim | None = None
         try:
             if slots > 0:
@@ -191,10 +221,9 @@ class Turns:
                     await self._follow(line.domain, claim.policy_version)
             else:
                 accepted = await asked.answer
-            self._failures = 0
         except Exception as error:
-            if self._still(line, asked):
-                line.ended[:0] = finishes  # handing in twice is harmless: the second time is refused
+            if asked.still(line, self._worker_id()):
+                line.ended[:0] = asked.finishes  # handing in twice is harmless: the second time is refused
                 line.unsure = line.unsure or slots > 0
             await self._back_off(error)
             if not isinstance(error, _ERRORS):
@@ -203,26 +232,27 @@ class Turns:
         finally:
             self._asked_for -= slots
             line.claims -= slots > 0
-        self._note_refused(finishes, accepted)
-        self.progress += len(finishes)
-        if claim is not None and self._still(line, asked):
+        if self._use(line, asked, accepted, claim):
+            task = asyncio.current_task()
+            if task is not None:
+                self._tasks.discard(task)  # it is as good as over
+
+    def _use(self, line: Line, asked: Asked, accepted: list[bool], claim: Claim | None) -> bool:
+        """Start what an answer brought; whether the next turn may begin before that runs."""
+        self._failures = 0
+        self._note_refused(asked.finishes, accepted)
+        self.progress += len(asked.finishes)
+        ahead = False
+        if claim is not None and asked.still(line, self._worker_id()):
             if sum([len(claimed.payload) for claimed in claim.actions]) > LARGE_BYTES:
-                self._go_ahead()
+                # Where answers are large the next turn is asked for alone, but before what this one
+                # brought runs.
+                ahead = self._large = True
+                self._nudge()
             elif claim.actions:
                 self._large = False
-            self._start(line, claim, slots, asked)
-
-    def _go_ahead(self) -> None:
-        """Where answers are large the next turn is asked for alone, but before what this one brought runs."""
-        self._large = True
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.discard(task)  # it is as good as over
-        self._nudge()
-
-    def _still(self, line: Line, asked: _Asked) -> bool:
-        """Whether an answer is about the present lease: an earlier one's actions belong to others by now."""
-        return asked.worker_id == self._worker_id() and asked.leases_lost == line.leases_lost
+            self._start(line, claim, asked.slots, asked)
+        return ahead
 
     async def _follow(self, domain: str, version: int) -> None:
         """What was claimed under another policy also runs under it; not knowing it stops nobody. What was
@@ -262,7 +292,7 @@ class Turns:
     async def _take_stock(self, line: Line) -> None:
         worker_id = self._worker_id()
         try:
-            await self._give_back_strangers(line, worker_id)
+            await give_back_strangers(self._engine, line, worker_id, self._logger)
         except _ERRORS as error:
             await self._back_off(error)
             return
@@ -271,16 +301,7 @@ class Turns:
             line.unsure = False
             line.claimable = True
 
-    async def _give_back_strangers(self, line: Line, worker_id: str) -> None:
-        """What a claim took whose answer got lost: nobody here knows of it and would run it."""
-        records = await self._engine.redis.hgetall(self._engine.keys.of("owned", line.domain, worker_id))
-        owned = [_to_release(action_id, record) for action_id, record in records.items()]
-        strangers = [each for each in owned if not line.knows(each.action_id, each.token)]
-        if strangers:
-            await self._engine.release(line.domain, worker_id, strangers)
-            self._logger.warning("gave back %d actions of a claim without an answer", len(strangers))
-
-    def _start(self, line: Line, claim: Claim, slots: int, asked: _Asked) -> None:
+    def _start(self, line: Line, claim: Claim, slots: int, asked: Asked) -> None:
         if claim.lost:
             self._on_lost(line.domain)
             return
@@ -321,13 +342,3 @@ class Turns:
         self._failures += 1
         self._logger.warning("Redis: %s; again in %.1f s", error, delay)
         await asyncio.sleep(delay)
-
-
-async def _failed(error: Exception) -> None:
-    raise error
-
-
-def _to_release(action_id: bytes, record: bytes) -> Claimed:
-    """An owned action as far as `release` needs it: its id and the token of its claim."""
-    token = int(record.split(b" ", 1)[0])
-    return Claimed(action_id.decode(), "", "", "", b"", 0, token, 0, 0, 0, "", "", False)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from . import moving, scripts, shared_tenants
 from .admission import settings_json
+from .answers import Answer
 from .batches import MAX_ITEMS, batches, sized_batches
 from .calendar import period_at, write_periods
 from .cancelling import cancel
@@ -39,7 +40,7 @@ MAX_SLOTS = 500
 """Slots per claim."""
 
 T = TypeVar("T")
-Answer = Coroutine[Any, Any, T]
+Coming = Coroutine[Any, Any, T]
 
 
 class Engine:
@@ -102,7 +103,7 @@ class Engine:
             await settle(self.redis, root, self.keys.of("unsettled", domain), replaced, text)
         return int(version)
 
-    def enqueue(self, domain: str, actions: Sequence[NewAction]) -> Answer[list[Enqueued]]:
+    def enqueue(self, domain: str, actions: Sequence[NewAction]) -> Coming[list[Enqueued]]:
         """Put actions in line: into their streams, or into ``scheduled`` when due later.
 
         The same ``action_id`` twice is one action. What may not wait is not accepted and says why; the
@@ -114,7 +115,7 @@ class Engine:
         """
         return self._intake.all(domain, actions)
 
-    def enqueue_one(self, domain: str, action: NewAction) -> Answer[Enqueued]:
+    def enqueue_one(self, domain: str, action: NewAction) -> Coming[Enqueued]:
         """The same of one action."""
         return self._intake.one(domain, action)
 
@@ -122,7 +123,7 @@ class Engine:
         """The first arguments of the ``enqueue`` script, for whoever wraps it."""
         return self._intake.head(domain, now_ms)
 
-    def asks_again(self, domain: str, reply: Any) -> Answer[bool]:
+    def asks_again(self, domain: str, reply: Any) -> Coming[bool]:
         """Give ``enqueue`` what it lacked, where it wrote nothing and is to be called again."""
         return self._intake.asks_again(domain, reply)
 
@@ -154,10 +155,10 @@ class Engine:
 
         Where the client can do that, it is on its way before anybody awaits the answer.
         """
-        return self._finished(scripts.ask(self.redis, self._finish_calls(domain, worker_id, finishes)))
+        return Answer(self.redis, self._finish_calls(domain, worker_id, finishes), _accepted, self._finished)
 
     async def _finished(self, asked: Awaitable[list[Any]]) -> list[bool]:
-        return [accepted == 1 for reply in await asked for accepted in reply]
+        return _accepted(await asked)
 
     def finish_and_claim(
         self, domain: str, worker_id: str, finishes: Sequence[Finish], slots: int
@@ -165,14 +166,18 @@ class Engine:
         """Hand in and take in one round trip: the turn of a busy worker. On its way like ``finish``."""
         calls = self._finish_calls(domain, worker_id, finishes) if finishes else []
         calls.append(self._claim_call(domain, worker_id, slots))
-        return self._turned(scripts.ask(self.redis, calls), domain, worker_id, slots)
 
-    async def _turned(
-        self, asked: Awaitable[list[Any]], domain: str, worker_id: str, slots: int
-    ) -> tuple[list[bool], Claim]:
-        *finished, claimed = await asked
-        accepted = [flag == 1 for reply in finished for flag in reply]
-        return accepted, await self._read_claim(claimed, domain, worker_id, slots)
+        async def turned(asked: Awaitable[list[Any]]) -> tuple[list[bool], Claim]:
+            *finished, claimed = await asked
+            return _accepted(finished), await self._read_claim(claimed, domain, worker_id, slots)
+
+        return Answer(self.redis, calls, self._turned, turned)
+
+    def _turned(self, replies: list[Any]) -> tuple[list[bool], Claim] | None:
+        claimed = replies[-1]
+        if claimed[0] != b"ok":
+            return None
+        return _accepted(replies[:-1]), read_claim(claimed, self.clock.now_ms())
 
     async def extend(self, domain: str, worker_id: str, *, register: bool = False) -> Extended:
         """Prolong the worker's lease by ``lease_ms``; ``register`` starts one."""
@@ -276,6 +281,10 @@ class Engine:
 
     async def _run(self, calls: Sequence[scripts.Call]) -> list[Any]:
         return await scripts.run_all(self.redis, calls)
+
+
+def _accepted(replies: Sequence[list[int]]) -> list[bool]:
+    return [flag == 1 for reply in replies for flag in reply]
 
 
 def read_claim(reply: list[Any], now_ms: int) -> Claim:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import hashlib
 import re
 import textwrap
-from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -217,18 +217,16 @@ async def run_together(redis: Any, calls: Sequence[Call]) -> list[Any]:
     return await _checked(redis, calls, replies)
 
 
-def ask(redis: Any, calls: Sequence[Call]) -> Coroutine[Any, Any, list[Any]]:
-    """Like ``run_all``, but written now, not when somebody awaits it, if the client can do that."""
+def ask(redis: Any, calls: Sequence[Call]) -> Any:
+    """Write scripts now, not when somebody awaits them, if the client can do that: what then is awaited, or
+    tells, are the replies, errors among them, for ``answers``. Else None."""
     write = getattr(redis, "ask", None)
-    if write is not None and calls:
-        asked = write([script.command(root, args) for script, root, args in calls])
-        if asked is not None:
-            return _answers(redis, calls, asked)
-    return run_all(redis, calls)
+    return write([script.command(root, args) for script, root, args in calls]) if write and calls else None
 
 
-async def _answers(redis: Any, calls: Sequence[Call], asked: Awaitable[list[Any]]) -> list[Any]:
-    return await _checked(redis, calls, await asked)
+async def answers(redis: Any, calls: Sequence[Call], asked: Awaitable[list[Any]] | None) -> list[Any]:
+    """The replies to what ``ask`` has written; as from ``run_all``, which is asked where it has not."""
+    return await run_all(redis, calls) if asked is None else await _checked(redis, calls, await asked)
 
 
 async def _checked(redis: Any, calls: Sequence[Call], replies: list[Any]) -> list[Any]:

@@ -58,3 +58,57 @@ async def test_a_connection_that_is_cut_is_told(redis: Redis, pops: BlockingPops
     await redis.client_kill_filter(_id=own)
     with pytest.raises(RedisConnectionError):
         await popping
+
+
+async def test_a_listener_gets_element_after_element_until_it_is_cut_off(
+    redis: Redis, pops: BlockingPops
+) -> None:
+    """Also after a while without any."""
+    taken: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue()
+    listening = asyncio.create_task(pops.listen((b"some:a", b"some:b"), lambda *each: taken.put_nowait(each)))
+    for n in range(5):
+        await _push(redis, "some:a", f"{n}", "more")
+        await _push(redis, "some:b", f"{n}")
+        got = [await asyncio.wait_for(taken.get(), 5) for _ in range(3)]
+        assert sorted(got) == [(b"some:a", b"%d" % n), (b"some:a", b"more"), (b"some:b", b"%d" % n)]
+        if n == 2:
+            await asyncio.sleep(0.25)  # longer than a pop blocks
+    await until(lambda: _blocked(redis), "it blocks")
+    (own,) = await _blocked(redis)
+    await redis.client_kill_filter(_id=own)
+    with pytest.raises(RedisConnectionError):
+        await asyncio.wait_for(listening, 5)
+
+
+async def test_what_an_element_sets_off_is_written_before_the_next_pop(redis: Redis) -> None:
+    """Somebody waits for that; the server would read the pop first."""
+    pops = BlockingPops(redis, 5)
+    order: list[str] = []
+    taken = asyncio.Event()
+
+    def take(name: bytes, element: bytes) -> None:
+        loop.call_soon(order.append, "set off")
+        taken.set()
+
+    loop = asyncio.get_running_loop()
+    listening = asyncio.create_task(pops.listen((b"some:a",), take))
+    await until(lambda: _blocked(redis), "it blocks")
+    await _push(redis, "some:a", "1")  # of the first pop, which is awaited
+    await asyncio.wait_for(taken.wait(), 5)
+    await until(lambda: _blocked(redis), "it blocks again")
+    line, asks = pops._line, pops._line.ask
+    taken.clear()
+    order.clear()
+
+    def ask(commands: Any) -> Any:
+        order.append("pop")
+        return asks(commands)
+
+    line.ask = ask
+    await _push(redis, "some:a", "2")
+    await asyncio.wait_for(taken.wait(), 5)
+    await until(lambda: _blocked(redis), "it blocks again")
+    assert order == ["set off", "pop"]
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await pops.close()

@@ -59,6 +59,39 @@ async def test_what_is_asked_is_on_its_way_before_anybody_awaits_it(shared: Mult
     assert isinstance(error, ResponseError)
 
 
+async def test_who_asks_to_be_told_is_told_before_anybody_is_woken(shared: Multiplexed) -> None:
+    await shared.execute_command("PING")
+    order: list[Any] = []
+    asked = shared.ask([("INCR", "n"), ("NONSENSE",)])
+    assert asked is not None
+
+    async def waiter() -> None:
+        order.append(await shared.execute_command("ECHO", "x"))
+
+    waiting = asyncio.create_task(waiter())
+    asked.tell(order.append)
+    await waiting
+    (counted, error), echo = order
+    assert (counted, echo) == (1, b"x")
+    assert isinstance(error, ResponseError)
+    asked.tell(order.append)
+    assert order[2] is order[0], "also when it is over"
+
+
+async def test_who_asks_to_be_told_is_told_that_the_connection_broke(
+    shared: Multiplexed, redis: Redis
+) -> None:
+    await shared.execute_command("PING")
+    told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    asked = shared.ask([("PING",), ("BLPOP", "nothing", 0)])
+    assert asked is not None
+    asked.tell(told.set_result)
+    await redis.client_kill_filter(_id=await find(redis, "blpop"))
+    assert isinstance(await told, RedisConnectionError)
+    with pytest.raises(RedisConnectionError):
+        await asked
+
+
 async def test_who_asked_first_goes_on_first(shared: Multiplexed) -> None:
     """Else a worker's second turn could start its actions before the first one's."""
     order: list[int] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import pytest
@@ -15,6 +15,7 @@ from nooble_tasks._engine import Claim, Claimed, Finish, Keys, ManualClock, Outc
 from nooble_tasks.line import Line
 from nooble_tasks.slots import Slots
 from nooble_tasks.turns import LARGE_BYTES, Turns
+from tests.nooble_tasks.answering import Awaited, Told
 
 NOTHING = Claim([], 0, False)
 
@@ -38,7 +39,8 @@ class FakeEngine:
     lease_ms = 15_000
     policy_version = 0
 
-    def __init__(self) -> None:
+    def __init__(self, answer_of: Callable[[asyncio.Future[Any], int], Awaited]) -> None:
+        self.answer_of = answer_of
         self.clock = ManualClock()
         self.keys = Keys()
         self.redis = self
@@ -48,10 +50,10 @@ class FakeEngine:
         self.retired: list[str] = []
         self.asked: asyncio.Queue[tuple[str, list[Finish], int, asyncio.Future[Any]]] = asyncio.Queue()
 
-    async def finish_and_claim(self, domain: str, worker: str, finishes: list[Finish], slots: int) -> Any:
+    def finish_and_claim(self, domain: str, worker: str, finishes: list[Finish], slots: int) -> Any:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.asked.put_nowait((worker, finishes, slots, future))
-        return [True] * len(finishes), await future
+        return self.answer_of(future, len(finishes))
 
     async def hgetall(self, key: str) -> dict[bytes, bytes]:
         return dict(self.owned)
@@ -66,8 +68,8 @@ class FakeEngine:
 
 
 class Table:
-    def __init__(self) -> None:
-        self.engine = FakeEngine()
+    def __init__(self, answer_of: Callable[[asyncio.Future[Any], int], Awaited]) -> None:
+        self.engine = FakeEngine(answer_of)
         self.worker_id = "w1"
         self.lost: list[str] = []
         self.followed: list[int] = []
@@ -106,10 +108,10 @@ class Table:
         await self.turns.settle()
 
 
-@pytest.fixture
-async def table(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Table]:
+@pytest.fixture(params=[Awaited, Told])
+async def table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Table]:
     monkeypatch.setattr(turns_module, "_BACKOFF_S", (0.0,))
-    table = Table()
+    table = Table(request.param)
     yield table
     table.line.forget_timer()
     await table.line.interrupt()
