@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 MAX_ITEMS = 500
@@ -20,15 +20,16 @@ def batches(items: Sequence[T], size: int = MAX_ITEMS) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-def sized_batches(
-    items: Sequence[T], size_of: Callable[[T], int], most: int = MAX_ITEMS
-) -> Iterator[Sequence[T]]:
+def sized_batches(items: Sequence[T], sizes: Sequence[int], most: int = MAX_ITEMS) -> Iterator[Sequence[T]]:
     """Pieces of at most ``most`` items and at most ``MAX_CALL_BYTES``, or of one item."""
-    start = size = 0
-    for index, item in enumerate(items):
-        size += size_of(item)
-        if index > start and (index - start >= most or size > MAX_CALL_BYTES):
+    if len(items) <= most and sum(sizes) <= MAX_CALL_BYTES:
+        if items:
+            yield items
+        return
+    start = total = 0
+    for index, size in enumerate(sizes):
+        total += size
+        if index > start and (index - start >= most or total > MAX_CALL_BYTES):
             yield items[start:index]
-            start, size = index, size_of(item)
-    if start < len(items):
-        yield items[start:]
+            start, total = index, size
+    yield items[start:]

@@ -274,7 +274,7 @@ class Engine:
         now_ms = self.clock.now_ms()
         fixed = [now_ms, worker_id, self.duplicate_window_ms, self.response_ttl_ms, self.callback_ttl_ms]
         calls: list[scripts.Call] = []
-        for batch in sized_batches(finishes, lambda finish: len(finish.response or b"")):
+        for batch in sized_batches(finishes, [len(finish.response or b"") for finish in finishes]):
             args = [*fixed, *finish_args(batch, now_ms, worker_id)]
             calls.append((scripts.load("finish"), self.keys.root(domain), args))
         return calls
@@ -293,31 +293,30 @@ def read_claim(reply: list[Any], now_ms: int) -> Claim:
     actions, at = [], 5
     while at < len(reply):
         stream, attempt, of_run = reply[at].decode().split(" ")
-        tenant_id, tier = stream.split(":")
-        first, at = at + 1, at + 1 + 2 * int(of_run)
+        tenant_id, _, tier = stream.partition(":")
+        attempts, first, at = int(attempt), at + 1, at + 1 + 2 * int(of_run)
         for head_at in range(first, at, 2):
             version, action_id, deadline, action_type, enqueued, reply_to, unique = (
                 reply[head_at].decode().split(" ")
             )
-            deadline_ms = int(deadline)
-            actions.append(
-                Claimed(
-                    action_id,
-                    action_type,
-                    tenant_id,
-                    tier,
-                    reply[head_at + 1],
-                    int(attempt),
-                    token,
-                    int(enqueued),
-                    now_ms,
-                    deadline_ms,
-                    "" if reply_to == "-" else reply_to,
-                    "" if unique == "-" else unique,
-                    0 < deadline_ms <= now_ms,
-                    version.startswith("-"),
-                )
+            deadline_ms = 0 if deadline == "0" else int(deadline)
+            fields = (
+                action_id,
+                action_type,
+                tenant_id,
+                tier,
+                reply[head_at + 1],
+                attempts,
+                token,
+                int(enqueued),
+                now_ms,
+                deadline_ms,
+                "" if reply_to == "-" else reply_to,
+                "" if unique == "-" else unique,
+                0 < deadline_ms <= now_ms,
+                version[0] == "-",
             )
+            actions.append(tuple.__new__(Claimed, fields))  # what Claimed(*fields) makes, in half the time
     return Claim(actions, next_due_ms, bool(more), policy_version=policy_version)
 
 

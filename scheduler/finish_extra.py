@@ -44,34 +44,42 @@ def scope_of(action: Claimed, pressed: str) -> str:
 
 def finish_args(finishes: Sequence[Finish], now_ms: int, worker_id: str) -> list[Any]:
     """What the script is told of a batch: few arguments, each costs the server more than its bytes."""
-    args: list[Any] = ["\n".join([finish_line(finish, now_ms) for finish in finishes]), len(finishes)]
-    args += [finish.action.action_id for finish in finishes]
-    last, counted_at = None, 0
+    ids, events = _told(finishes, now_ms)
+    args: list[Any] = ["\n".join(events), len(ids), *ids]
+    counted_at, said = 0, ""
+    last: tuple[Any, ...] = ()
     for finish in finishes:
-        how = _how(finish, now_ms, worker_id)
-        if how == last:
-            args[counted_at] += 1
-        else:
-            last, counted_at = how, len(args) + 1
-            args += (how, 1)
-        args.append(finish.response or b"")
+        action, outcome, response, due_ms, _, callback_queue, _, reason, pressed, _ = finish
+        how = (action.token, outcome, due_ms, action.reply_to, action.unique_key)
+        extra = extra_of(finish, now_ms, worker_id) if reason or callback_queue or pressed else ""
+        if (
+            extra or how != last
+        ):  # nearly always it is like the one before, which is found before it is written
+            last = () if extra else how
+            token, _, _, reply_to, unique_key = how
+            text = f"{token} {outcome} {due_ms} {reply_to or '-'} {unique_key or '-'} {extra}"
+            if text != said:
+                said, counted_at = text, len(args) + 1
+                args += (text, 0)
+        args[counted_at] += 1
+        args.append(response or b"")
     return args
 
 
-def _how(finish: Finish, now_ms: int, worker_id: str) -> str:
-    """What is alike for most of a batch."""
-    action = finish.action
-    return (
-        f"{action.token} {finish.outcome} {finish.due_ms} {action.reply_to or '-'} "
-        f"{action.unique_key or '-'} {extra_of(finish, now_ms, worker_id)}"
-    )
-
-
-def finish_line(finish: Finish, now_ms: int) -> str:
-    """What is told of it when it is accepted."""
-    action = finish.action
-    queue_ms = max(action.claimed_ms - action.enqueued_ms, 0)
-    return (
-        f"outcome {now_ms} {action.action_id} {action.action_type} {action.tenant_id}:{action.tier} "
-        f"{finish.outcome} {queue_ms} {finish.run_time_us} {action.attempt} {action.claimed_ms}"
-    )
+def _told(finishes: Sequence[Finish], now_ms: int) -> tuple[list[str], list[str]]:
+    """The ids, and what is told of each when it is accepted."""
+    ids, events = [], []
+    last, of_outcome = None, ""
+    for action, outcome, _, _, run_time_us, _, _, _, _, _ in finishes:
+        action_id, action_type, tenant_id, tier, _, attempt, _, enqueued_ms, claimed_ms, _, _, _, _, _ = (
+            action
+        )
+        if outcome is not last:
+            last, of_outcome = outcome, outcome.value
+        queue_ms = claimed_ms - enqueued_ms if claimed_ms > enqueued_ms else 0
+        ids.append(action_id)
+        events.append(
+            f"outcome {now_ms} {action_id} {action_type} {tenant_id}:{tier} "
+            f"{of_outcome} {queue_ms} {run_time_us} {attempt} {claimed_ms}"
+        )
+    return ids, events

@@ -48,7 +48,7 @@ class Intake:
         """``Engine.enqueue``."""
         enqueued: list[Enqueued] = []
         doubts: list[UnconfirmedError] = []
-        for together in sized_batches(actions, lambda action: len(action.payload), MAX_TOGETHER):
+        for together in sized_batches(actions, [len(each.payload) for each in actions], MAX_TOGETHER):
             enqueued += await self._together(domain, together, doubts)
         if doubts:
             raise min(doubts, key=lambda doubt: doubt.replicas).about(enqueued)
