@@ -22,6 +22,8 @@ import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from redis.exceptions import ResponseError
+
 from . import scripts
 from .errors import RegistryError, SchedulerError, ScriptError
 from .overrides import Said, end_own_pause, pause_for
@@ -182,7 +184,11 @@ class Mover:
             self._left = sorted(others, key=lambda name: name == own) or [""]
         keys, redis = self._engine.keys, self._engine.redis
         streams = [keys.stream(self._domain, self._tenant, name) for name in self._left]
-        if sum([await redis.xlen(stream) for stream in streams]) >= self._most:
+        try:
+            many = sum([await redis.xlen(stream) for stream in streams]) >= self._most
+        except ResponseError:  # somebody else's key: the steps find nothing of ours there
+            many = True
+        if many:
             await self._pause()
 
     async def _pause(self) -> None:

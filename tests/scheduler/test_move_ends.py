@@ -178,6 +178,17 @@ async def test_one_move_that_cannot_go_on_stops_no_other(
     assert sorted(await run_all(world)) == ["a-0", "a-1", "b-0", "b-1"]
 
 
+async def test_a_foreign_key_where_a_move_begins_stops_no_other(world: World) -> None:
+    await world.enqueue(*some(2, "a", "free"), *some(2, "b", "free"))
+    await world.redis.delete(world.stream("a", "free"))
+    await world.redis.set(world.stream("a", "free"), "mine")
+    for tenant in "ab":
+        await begin(world.engine, [world.domain], tenant, "gold", by="ana")
+    assert not await Continuing(world.engine, world.domain).round()
+    assert not await moves(world.engine, world.domain)
+    assert await run_all(world) == ["b-0", "b-1"]
+
+
 async def test_a_slow_driver_disturbs_nobody_once_another_has_ended_its_move(world: World) -> None:
     await world.enqueue(*some(10, tier="free"))
     [slow] = await begin(world.engine, [world.domain], "acme", "gold", by="ana", most=2)

@@ -128,4 +128,4 @@ def test_no_way_can_be_told_from_the_other(redis_url: str) -> None:
         asyncio.run(_run(redis_url, policies, steps, short))
 
     same()
-    assert all(short[verb] > EXAMPLES for verb in VERBS), short
+    assert all(short[verb] > EXAMPLES // 4 for verb in VERBS), short
