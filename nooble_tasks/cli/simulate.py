@@ -26,7 +26,7 @@ TraceFile = Annotated[
 ]
 Workers = Annotated[int, typer.Option(min=1, max=10_000, help="Worker processes.")]
 Slots = Annotated[int, typer.Option(min=1, max=500, help="Actions that each of them runs at once.")]
-Seed = Annotated[int, typer.Option(help="Of a scenario's random numbers.")]
+Seed = Annotated[int, typer.Option(help="Of the random numbers of a scenario, or of invented tenants.")]
 WhatIf = Annotated[
     list[str] | None, typer.Option(metavar="workers=N,…", help="Compare fleets; slots=N,… too.")
 ]
@@ -47,7 +47,30 @@ TimeFormat = Annotated[
 ]
 TenantColumn = Annotated[str, typer.Option(metavar="NAME", rich_help_panel=_TRACE, help="Whose it was.")]
 DurationColumn = Annotated[str, typer.Option(metavar="NAME", rich_help_panel=_TRACE, help="How long it ran.")]
-DurationUnit = Annotated[str, typer.Option(rich_help_panel=_TRACE, help="s, ms or us.")]
+DurationUnit = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel=_TRACE, help="s, ms, us, or as 25ms per token; auto: as the column's name ends."
+    ),
+]
+InventTenants = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=1_000_000,
+        rich_help_panel=_TRACE,
+        help="No tenant column: deal the rows to so many tenants.",
+    ),
+]
+Skew = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=10,
+        rich_help_panel=_TRACE,
+        help="The k-th of them gets in proportion to 1/k^skew; 0: all alike.",
+    ),
+]
 TypeColumn = Annotated[
     str, typer.Option(metavar="NAME", rich_help_panel=_TRACE, help="Its action type; default: all alike.")
 ]
@@ -98,7 +121,9 @@ def run(
     time_format: TimeFormat = "auto",
     tenant_column: TenantColumn = "tenant",
     duration_column: DurationColumn = "run_ms",
-    duration_unit: DurationUnit = "ms",
+    duration_unit: DurationUnit = "auto",
+    invent_tenants: InventTenants = 0,
+    skew: Skew = 1.0,
     type_column: TypeColumn = "",
     tier_rule: TierRuleText = "column:tier",
     where: Where = None,
@@ -120,44 +145,78 @@ def run(
     """
     if context.invoked_subcommand:
         return OK
-    policies = _asked(policy, workload, trace)
+    policies = _asked(context, policy, workload, trace, bool(invent_tenants))
     from nooble_tasks._engine import simulation
 
     from .simulate_work import Question, answer, fleets
 
-    if workload:
-        load = simulation.Scenario.load(workload).generate(seed)
-    else:
-        form = simulation.TraceFormat(
-            time_column=time_column,
-            tenant_column=tenant_column,
-            duration_column=duration_column,
-            duration_unit=duration_unit,
-            type_column=type_column,
-            time_format=time_format,
-            where=tuple(where or ()),
-            fit_ms=_span_ms(fit) if fit else 0,
-            limit=limit,
-            domain=domain,
-        )
-        load = simulation.read_trace(trace or "", form, simulation.parse_tier_rule(tier_rule))
-    question = Question(load, policies, fleets(workers, slots, what_if or ()), target or (), max_workers)
-    found = run_async(answer(question))
+    try:
+        tried = fleets(workers, slots, what_if or ())
+        if workload:
+            load = simulation.Scenario.load(workload).generate(seed)
+        else:
+            form = simulation.TraceFormat(
+                time_column=time_column,
+                tenant_column=tenant_column,
+                duration_column=duration_column,
+                duration_unit=duration_unit,
+                type_column=type_column,
+                time_format=time_format,
+                where=tuple(where or ()),
+                fit_ms=_span_ms(fit) if fit else 0,
+                limit=limit,
+                domain=domain,
+                invent=invent_tenants,
+                skew=skew,
+                seed=seed,
+            )
+            load = simulation.read_trace(trace or "", form, simulation.parse_tier_rule(tier_rule))
+        if html:
+            _can_be_written(html)
+        found = run_async(answer(Question(load, policies, tried, target or (), max_workers)))
+    except simulation.OptionError as error:
+        raise Ended(str(error), USAGE) from None
     if html:
         _write_page(found, html)
     if as_json:
-        print_json({"seed": seed if workload else None, **found.to_dict()})
+        print_json({"seed": seed if workload or invent_tenants else None, **found.to_dict()})
     else:
         _show(found, tenants, html)
     return OK if found.kept else FAILED
 
 
-def _asked(policies: list[str] | None, workload: Path | None, trace: Path | None) -> list[str]:
-    """The policies, if it was said what to play under them; else the command ends."""
-    if policies and bool(workload) != bool(trace):
-        return policies
-    missing = "--policy FILE" if not policies else "either --workload FILE or --trace CSV"
-    raise Ended(f"say {missing}\n`nooble simulate --help` has examples", USAGE)
+def _asked(
+    context: typer.Context,
+    policies: list[str] | None,
+    workload: Path | None,
+    trace: Path | None,
+    invents: bool,
+) -> list[str]:
+    """The policies, if what was said goes together; else the command ends."""
+    if not policies or bool(workload) == bool(trace):
+        missing = "--policy FILE" if not policies else "either --workload FILE or --trace CSV"
+        raise Ended(f"say {missing}\n`nooble simulate --help` has examples", USAGE)
+    given = [
+        parameter
+        for parameter in context.command.params
+        if getattr(context.get_parameter_source(parameter.name or ""), "name", "") == "COMMANDLINE"
+    ]
+    for parameter in given:
+        if workload and getattr(parameter, "rich_help_panel", "") == _TRACE:
+            raise Ended(f"{parameter.opts[0]} is about a trace; a scenario says that itself", USAGE)
+        if trace and not invents and parameter.name == "seed":
+            raise Ended("--seed is of random numbers; a trace has none, but for --invent-tenants", USAGE)
+        if trace and not invents and parameter.name == "skew":
+            raise Ended("--skew is about the tenants of --invent-tenants", USAGE)
+    return policies
+
+
+def _can_be_written(page: Path) -> None:
+    """Before everything is computed; an existing page stays until there is another."""
+    try:
+        page.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise Ended(f"{page}: cannot be written: {error.strerror or error}") from None
 
 
 def _write_page(found: Answer, to: Path) -> None:
@@ -178,6 +237,9 @@ def _span_ms(text: str) -> int:
     from nooble_tasks._engine import simulation
 
     try:
-        return simulation.span_ms(text)
+        ms = simulation.span_ms(text)
     except ValueError as error:
-        raise simulation.SimulationError(f"--fit: {error}") from None
+        raise simulation.OptionError(f"--fit: {error}") from None
+    if not ms:
+        raise simulation.OptionError("--fit: into no time nothing fits; write 24h")
+    return ms

@@ -81,16 +81,23 @@ class Answer:
         }
 
 
+MOST = {"workers": 10_000, "slots": 500}
+
+
 def fleets(workers: int, slots: int, what_if: Sequence[str]) -> list[simulation.Fleet]:
-    """The fleets of `--what-if workers=4,8 --what-if slots=5,10`; raises SimulationError."""
-    wanted = {"workers": [workers], "slots": [slots]}
+    """The fleets of `--what-if workers=4,8 --what-if slots=5,10`; raises OptionError."""
+    asked: dict[str, set[int]] = {}
     for text in what_if:
         name, _, numbers = text.partition("=")
         values = [number.strip() for number in numbers.split(",")]
-        if name not in wanted or not all(value.isdecimal() and 0 < int(value) <= 10_000 for value in values):
-            raise simulation.SimulationError(f"--what-if {text!r}: write workers=4,8,16 or slots=5,10")
-        wanted[name] = sorted({int(value) for value in values})
-    return [simulation.Fleet(w, s) for s, w in product(wanted["slots"], wanted["workers"])]
+        if name not in MOST or not all(each.isdecimal() and 0 < int(each) <= MOST[name] for each in values):
+            bounds = " and ".join(f"1 to {most:,} {what}" for what, most in MOST.items())
+            raise simulation.OptionError(
+                f"--what-if {text!r}: write workers=4,8,16 or slots=5,10; of {bounds}"
+            )
+        asked.setdefault(name, set()).update(map(int, values))
+    tried = product(sorted(asked.get("slots", {slots})), sorted(asked.get("workers", {workers})))
+    return [simulation.Fleet(w, s) for s, w in tried]
 
 
 async def answer(question: Question) -> Answer:

@@ -10,7 +10,7 @@ tier's timeout; there are no retries, and a round trip to the server takes no ti
 """
 
 from .arrivals import Arrival, Load
-from .errors import ScenarioError, SimulationError, TraceError
+from .errors import OptionError, ScenarioError, SimulationError, TraceError
 from .fleet import Target, parse_target, smallest_fleet
 from .report import Report, report_on
 from .runner import Fleet, Simulated, simulate
@@ -23,6 +23,7 @@ __all__ = [
     "Arrival",
     "Fleet",
     "Load",
+    "OptionError",
     "Report",
     "Scenario",
     "ScenarioError",

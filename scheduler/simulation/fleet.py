@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from ..errors import nearest
-from .errors import SimulationError
+from .errors import OptionError
 from .report import Report
 from .spans import span_ms
 
@@ -39,26 +39,22 @@ class Target(NamedTuple):
 
 
 def parse_target(text: str, tiers: Sequence[str]) -> Target:
-    """Read ``enterprise.p99=2s``; raises :class:`SimulationError`, with the nearest name for a typo."""
+    """Read ``enterprise.p99=2s``; raises :class:`OptionError`, with the nearest name for a typo."""
     name, sign, most = text.partition("=")
     tier, dot, measure = name.strip().rpartition(".")
     if not sign or not dot:
-        raise SimulationError(
-            f"{text!r} is no target; write TIER.p99=2s, with p50, p95, p99, max, starvation"
-        )
+        raise OptionError(f"{text!r} is no target; write TIER.p99=2s, with p50, p95, p99, max, starvation")
     if tier not in tiers:
-        raise SimulationError(
-            f"target {text!r}: no tier {tier!r}{nearest(tier, tiers)}; of {', '.join(tiers)}"
-        )
+        raise OptionError(f"target {text!r}: no tier {tier!r}{nearest(tier, tiers)}; of {', '.join(tiers)}")
     if measure not in MEASURES:
-        raise SimulationError(
+        raise OptionError(
             f"target {text!r}: no measure {measure!r}{nearest(measure, MEASURES)}; "
             f"one of {', '.join(MEASURES)}"
         )
     try:
         return Target(tier, measure, span_ms(most))
     except ValueError as error:
-        raise SimulationError(f"target {text!r}: {error}") from None
+        raise OptionError(f"target {text!r}: {error}") from None
 
 
 async def smallest_fleet(

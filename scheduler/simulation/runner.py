@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ..clock import ManualClock
 from ..engine import Engine
-from ..errors import UnknownTierError
+from ..errors import nearest
 from ..model import Claimed, Finish, NewAction, Outcome
 from ..registry import Registry
 from ..tiers import Policy
@@ -91,12 +91,16 @@ async def simulate(
 ) -> Simulated:
     """Play ``load`` under ``policy`` on an empty server; its data stay there.
 
-    Raises :class:`SimulationError` when the server holds data or nothing would ever start again, and
-    :class:`UnknownTierError` for a tier of the load that the policy does not have.
+    Raises :class:`SimulationError` for a tier that the policy does not have, when the server holds data, or
+    when nothing would ever start again.
     """
     for tier in load.tiers():
         if tier not in policy.tiers:
-            raise UnknownTierError(tier, policy.names(load.domain))
+            known = policy.names(load.domain)
+            raise SimulationError(
+                f"{load.name or load.domain} has tenants of the tier {tier!r}{nearest(tier, known)}; "
+                f"{policy.source} has {', '.join(known)}"
+            )
     if fleet.workers < 1 or fleet.slots < 1:
         raise SimulationError("a fleet has at least one worker with one slot")
     if held := await redis.dbsize():

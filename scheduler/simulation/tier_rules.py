@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .errors import SimulationError
+from .errors import OptionError
 
 _FORMS = (
     "column:NAME (a column says it), fixed:TIER (all the same), or "
@@ -37,10 +37,10 @@ class TierRule(NamedTuple):
 
 
 def parse_tier_rule(text: str) -> TierRule:
-    """Read a rule; raises :class:`SimulationError`."""
+    """Read a rule; raises :class:`OptionError`."""
     kind, colon, rest = text.partition(":")
     if not colon or not rest or kind not in ("column", "fixed", "share"):
-        raise SimulationError(f"{text!r} is no tier rule; write {_FORMS}")
+        raise OptionError(f"{text!r} is no tier rule; write {_FORMS}")
     if kind == "column":
         return TierRule(column=rest)
     if kind == "fixed":
@@ -54,10 +54,10 @@ def parse_tier_rule(text: str) -> TierRule:
         elif number and tier:
             shares.append((tier, float(number[1]) / (100 if number[2] else 1)))
         else:
-            raise SimulationError(f"{part!r} in the tier rule is not TIER=5% or TIER=rest")
+            raise OptionError(f"{part!r} in the tier rule is not TIER=5% or TIER=rest")
     total = sum(share for _, share in shares)
     if total > 1 + 1e-9:
-        raise SimulationError(f"the shares of the tier rule add up to {total:.0%}")
+        raise OptionError(f"the shares of the tier rule add up to {total:.0%}")
     if not others and total < 1 - 1e-9:
-        raise SimulationError("the tier rule leaves tenants without a tier; end it with ,free=rest")
+        raise OptionError("the tier rule leaves tenants without a tier; end it with ,free=rest")
     return TierRule(shares=tuple(shares), rest=others)

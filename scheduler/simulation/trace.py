@@ -6,48 +6,56 @@ Without options it is the file that ``nooble simulate record`` writes.
 from __future__ import annotations
 
 import csv
-import math
+import gzip
+import random
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from itertools import accumulate
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from ..errors import nearest
-from .arrivals import Arrival, Load
-from .errors import TraceError
+from . import trace_cells
+from .arrivals import Arrival, Load, outside_the_calendar
+from .errors import OptionError, TraceError
 from .tier_rules import TierRule
 
 RECORDED = ("arrival_ms", "tenant", "tier", "action_type", "run_ms")
 """Columns of a file made by ``nooble simulate record``."""
 
-_UNITS = {"s": 1_000.0, "ms": 1.0, "us": 0.001}
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,127}")
-_OFFSET = datetime(1970, 1, 1, tzinfo=UTC)
+
+_LONGEST_MS = 1e15  # longer than any timeout, and still a whole number
 
 
 class TraceFormat(NamedTuple):
     """What the columns are.
 
-    ``time_format``: ``auto`` (ISO 8601, or a number: seconds or milliseconds since 1970 by its size),
-    ``iso``, ``s``, ``ms``, or a ``strptime`` format; without a zone it is UTC. ``duration_unit``: s, ms, us.
-    ``where``: only rows whose column has (``!=``: has not) that value. ``fit_ms``: arrivals are squeezed or
-    stretched so that the trace takes this long; run times stay. ``limit``: only so many rows.
-    ``domain``: empty is that of the first row's action type.
+    ``time_format``: ``auto`` (ISO 8601, or a number: seconds or milliseconds as the column's name ends,
+    else by its size), ``iso``, ``s``, ``ms``, or a ``strptime`` format; without a zone it is UTC.
+    ``duration_unit``: s, ms, us, a length of time such as ``25ms`` for each of the column, or ``auto``:
+    as the column's name ends. ``where``: only rows whose column has (``!=``: has not) that value.
+    ``fit_ms``: arrivals are squeezed or stretched so that the trace takes this long; run times stay.
+    ``limit``: only so many rows. ``domain``: empty is that of the first row's action type. ``invent``:
+    the rows are dealt to so many tenants, made up; the k-th gets them in proportion to 1/k^``skew``, by
+    random numbers of ``seed``.
     """
 
     time_column: str = "arrival_ms"
     tenant_column: str = "tenant"
     duration_column: str = "run_ms"
-    duration_unit: str = "ms"
+    duration_unit: str = "auto"
     type_column: str = ""
     time_format: str = "auto"
     where: tuple[str, ...] = ()
     fit_ms: int = 0
     limit: int = 0
     domain: str = ""
+    invent: int = 0
+    skew: float = 1.0
+    seed: int = 1
 
 
 class _Row(NamedTuple):
@@ -58,28 +66,49 @@ class _Row(NamedTuple):
     tier: str
 
 
+class _Columns(NamedTuple):
+    """A format once the file's columns are known."""
+
+    form: TraceFormat
+    tier: str
+    unit_ms: float
+    wheres: Sequence[tuple[str, str, bool]]
+    tenants: Iterator[str] | None
+
+
 def read_trace(path: Path | str, form: TraceFormat, rule: TierRule) -> Load:
-    """Read a trace; raises :class:`TraceError`, which names the row and the column."""
-    if form.duration_unit not in _UNITS:
-        raise TraceError(f"unknown unit {form.duration_unit!r} of durations; one of {', '.join(_UNITS)}")
+    """Read a trace, ``.gz`` or not; raises :class:`TraceError`, which names the row and the column."""
+    wheres = [_where(text) for text in form.where]
+    if form.domain and not re.fullmatch(r"[a-z][a-z0-9_]*", form.domain):
+        raise OptionError(f"--domain {form.domain!r} is no domain: a-z, 0-9 and _")
     try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            rows = list(_rows(str(path), csv.DictReader(file, strict=True), form, rule))
+        with _opened(Path(path)) as file:
+            rows = list(_rows(str(path), csv.DictReader(file, strict=True), form, rule, wheres))
     except OSError as error:
         raise TraceError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (EOFError, zlib.error) as error:
+        raise TraceError(f"{path}: cannot be unpacked: {error}") from error
     except UnicodeDecodeError as error:
         raise TraceError(f"{path}: not UTF-8 text") from error
     except csv.Error as error:
         raise TraceError(f"{path}: not CSV: {error}") from error
     if not rows:
         raise TraceError(f"{path}: no row is left to play")
-    return _load(Path(path).name, rows, form, rule)
+    return _load(str(path), rows, form, rule)
 
 
-def _load(name: str, rows: Sequence[_Row], form: TraceFormat, rule: TierRule) -> Load:
+def _opened(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _load(source: str, rows: Sequence[_Row], form: TraceFormat, rule: TierRule) -> Load:
     tiers = {} if rule.column else rule.tiers_of(Counter(row.tenant for row in rows))
     first_ms, last_ms = min(row.at_ms for row in rows), max(row.at_ms for row in rows)
     factor = form.fit_ms / (last_ms - first_ms) if form.fit_ms and last_ms > first_ms else 1.0
+    if wrong := outside_the_calendar(first_ms, first_ms + (last_ms - first_ms) * factor):
+        raise TraceError(f"{source} {wrong}; --time-format says what its column {form.time_column!r} holds")
     arrivals = [
         Arrival(
             round((row.at_ms - first_ms) * factor),
@@ -91,27 +120,53 @@ def _load(name: str, rows: Sequence[_Row], form: TraceFormat, rule: TierRule) ->
         for row in rows
     ]
     arrivals.sort(key=attrgetter("at_ms"))
-    return Load(name, rows[0].action_type.split(".")[0], int(first_ms), arrivals)
+    return Load(Path(source).name, rows[0].action_type.split(".")[0], int(first_ms), arrivals)
 
 
-def _rows(source: str, reader: csv.DictReader[str], form: TraceFormat, rule: TierRule) -> Iterator[_Row]:
-    wheres = [_where(source, text) for text in form.where]
+def _rows(
+    source: str,
+    reader: csv.DictReader[str],
+    form: TraceFormat,
+    rule: TierRule,
+    wheres: Sequence[tuple[str, str, bool]],
+) -> Iterator[_Row]:
     if not form.type_column and "action_type" in (reader.fieldnames or ()):
         form = form._replace(type_column="action_type")
-    needed = [form.time_column, form.tenant_column, form.duration_column, form.type_column, rule.column]
-    _check_columns(source, reader.fieldnames or (), [*needed, *(column for column, _, _ in wheres)])
+    needed = {
+        "--time-column names another": [form.time_column],
+        "--tenant-column names another, --invent-tenants makes some up": []
+        if form.invent
+        else [form.tenant_column],
+        "--duration-column names another": [form.duration_column],
+        "--type-column names another": [form.type_column] if form.type_column else [],
+        "--tier-rule says who is on which tier": [rule.column] if rule.column else [],
+        "--where names it": [column for column, _, _ in wheres],
+    }
+    _check_columns(source, reader.fieldnames or (), needed)
+    unit_ms = trace_cells.unit_ms(form.duration_unit, form.duration_column)
+    columns = _Columns(form, rule.column, unit_ms, wheres, _invented(form) if form.invent else None)
     count = 0
     for cells in reader:
-        if None in cells.values():
-            raise TraceError(f"{source}: row {reader.line_num} has fewer columns than the first row")
+        if None in cells.values() or None in cells:
+            fewer = "fewer" if None in cells.values() else "more"
+            raise TraceError(f"{source}: row {reader.line_num} has {fewer} columns than the first row")
         if any((cells[column] == value) != wanted for column, value, wanted in wheres):
             continue
         count += 1
-        row = _row(_Cells(source, reader.line_num, cells), form, rule)
-        form = form._replace(domain=form.domain or row.action_type.split(".")[0])
+        row = _row(_Cells(source, reader.line_num, cells), columns)
+        domain = columns.form.domain or row.action_type.split(".")[0]
+        columns = columns._replace(form=columns.form._replace(domain=domain))
         yield row
         if count == form.limit:
             return
+
+
+def _invented(form: TraceFormat) -> Iterator[str]:
+    draw = random.Random(f"{form.seed}/tenants")
+    names = [f"tenant-{number}" for number in range(1, form.invent + 1)]
+    weights = list(accumulate(number**-form.skew for number in range(1, form.invent + 1)))
+    while True:
+        yield from draw.choices(names, cum_weights=weights)
 
 
 class _Cells(NamedTuple):
@@ -129,87 +184,41 @@ class _Cells(NamedTuple):
             ) from None
 
 
-def _row(cells: _Cells, form: TraceFormat, rule: TierRule) -> _Row:
-    unit = _UNITS[form.duration_unit]
-    kind = (
-        cells.read(form.type_column, lambda text: _action_type(form.domain, text)) if form.type_column else ""
+def _row(cells: _Cells, columns: _Columns) -> _Row:
+    form = columns.form
+    at_ms = cells.read(
+        form.time_column, lambda text: trace_cells.time_ms(text, form.time_format, form.time_column)
     )
+    ran = float(cells.read(form.duration_column, trace_cells.duration))
+    kind = ""
+    if form.type_column:
+        kind = str(cells.read(form.type_column, lambda text: trace_cells.action_type(form.domain, text)))
     return _Row(
-        float(cells.read(form.time_column, lambda text: _time_ms(text, form.time_format))),
-        str(cells.read(form.tenant_column, _tenant)),
-        max(round(float(cells.read(form.duration_column, _duration)) * unit), 1),
-        str(kind) or f"{form.domain or 'trace'}.action",
-        str(cells.read(rule.column, _tier)) if rule.column else "",
+        float(at_ms),
+        next(columns.tenants) if columns.tenants else str(cells.read(form.tenant_column, trace_cells.tenant)),
+        max(round(min(ran * columns.unit_ms, _LONGEST_MS)), 1),
+        kind or f"{form.domain or 'trace'}.action",
+        str(cells.read(columns.tier, trace_cells.tier)) if columns.tier else "",
     )
 
 
-def _where(source: str, text: str) -> tuple[str, str, bool]:
+def _where(text: str) -> tuple[str, str, bool]:
     column, sign, value = text.partition("=")
-    if not sign or not column:
-        raise TraceError(f"{source}: {text!r} is no filter; write COLUMN=VALUE or COLUMN!=VALUE")
+    if not sign or not column.removesuffix("!"):
+        raise OptionError(f"--where {text!r} is no filter; write COLUMN=VALUE or COLUMN!=VALUE")
     return column.removesuffix("!"), value, not column.endswith("!")
 
 
-def _check_columns(source: str, there: Iterable[str], needed: Iterable[str]) -> None:
-    known = list(there)
-    for column in needed:
-        if column and column not in known:
-            has = ", ".join(known) or "none: the file is empty"
-            raise TraceError(f"{source}: row 1: no column {column!r}{nearest(column, known)}; it has {has}")
-
-
-def _time_ms(text: str, form: str) -> float:
-    if not text:
-        raise ValueError("is empty")
-    if form in ("s", "ms") or (form == "auto" and re.fullmatch(r"-?\d+(\.\d+)?", text)):
-        number = _number(text)
-        return number if form == "ms" or (form == "auto" and number >= 1e11) else number * 1000
-    try:
-        when = datetime.fromisoformat(text) if form in ("auto", "iso") else datetime.strptime(text, form)  # noqa: DTZ007
-    except ValueError:
-        wanted = "an ISO 8601 time" if form in ("auto", "iso") else f"a time of the form {form!r}"
-        raise ValueError(f"is not {wanted}; --time-format says what it is") from None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return (when - _OFFSET).total_seconds() * 1000
-
-
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise ValueError("is no number") from None
-    if not math.isfinite(number):
-        raise ValueError("is no finite number")
-    return number
-
-
-def _duration(text: str) -> float:
-    if not text:
-        raise ValueError("is empty; leave such rows out with a filter")
-    number = _number(text)
-    if number < 0:
-        raise ValueError("is negative")
-    return number
-
-
-def _tenant(text: str) -> str:
-    if not _ID.fullmatch(text):
-        raise ValueError("is no tenant id: 1 to 128 of A-Z a-z 0-9 _ . -")
-    return text
-
-
-def _tier(text: str) -> str:
-    if not text:
-        raise ValueError("is empty: the tenant has no tier")
-    return text
-
-
-def _action_type(domain: str, text: str) -> str:
-    if re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){1,4}", text) and text.startswith(
-        f"{domain}." if domain else ""
-    ):
-        return text
-    name = re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")
-    if not name:
-        raise ValueError("is no action type")
-    return f"{domain or 'trace'}.{name if name[0].isalpha() else f't_{name}'}"
+def _check_columns(source: str, there: Sequence[str], needed: Mapping[str, Iterable[str]]) -> None:
+    if not there:
+        raise TraceError(f"{source}: row 1 names no columns; is the file empty?")
+    for advice, columns in needed.items():
+        for column in columns:
+            if there.count(column) > 1:
+                raise TraceError(f"{source}: row 1: two columns are named {column!r}")
+            if column not in there:
+                more = "" if len(there) > 1 else "; columns are separated by commas"
+                raise TraceError(
+                    f"{source}: row 1: no column {column!r}{nearest(column, there)}; "
+                    f"it has {', '.join(there)}{more}; {advice}"
+                )

@@ -27,14 +27,14 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Self
+from typing import Self, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ..errors import nearest
-from .arrivals import Arrival, Load
+from .arrivals import Arrival, Load, outside_the_calendar
 from .draws import Arrivals, LongSpan, Part, RunTime
 from .errors import ScenarioError
+from .mistakes import explained
 
 MAX_ARRIVALS = 5_000_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
@@ -114,6 +114,18 @@ class Scenario(Part):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _is_in_the_calendar(self) -> Self:
+        if wrong := outside_the_calendar(self.start_ms, self.start_ms + self.duration):
+            raise ValueError(f"with start {self.start:%Y-%m-%d} and its duration it {wrong}")
+        return self
+
+    @property
+    def start_ms(self) -> int:
+        """When it begins, ms since 1970."""
+        start = self.start if self.start.tzinfo else self.start.replace(tzinfo=UTC)
+        return int(start.timestamp() * 1000)
+
     @classmethod
     def load(cls, path: Path | str) -> Scenario:
         """Read and validate a TOML file; raises :class:`ScenarioError`."""
@@ -133,33 +145,29 @@ class Scenario(Part):
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ScenarioError(f"{source}: not valid TOML: {error}") from error
         except ValidationError as error:
-            raise ScenarioError("\n".join(_explain(source, item) for item in error.errors())) from error
+            raise ScenarioError("\n".join(explained(source, error.errors(), _tables()))) from error
 
     def generate(self, seed: int) -> Load:
         """The arrivals of one seed; raises :class:`ScenarioError` for more than can be played."""
-        start = self.start if self.start.tzinfo else self.start.replace(tzinfo=UTC)
-        start_ms = int(start.timestamp() * 1000)
         arrivals: list[Arrival] = []
         for group in self.groups:
-            for arrival in group.generate(seed, self.duration, start_ms):
+            for arrival in group.generate(seed, self.duration, self.start_ms):
                 arrivals.append(arrival)
                 if len(arrivals) > MAX_ARRIVALS:
                     raise ScenarioError(f"more than {MAX_ARRIVALS:,} actions; shorten it or lower the rates")
         arrivals.sort(key=attrgetter("at_ms"))
-        return Load(self.name, self.domain, start_ms, arrivals)
+        return Load(self.name, self.domain, self.start_ms, arrivals)
 
 
-def _known_keys() -> set[str]:
-    parts: list[type[Part]] = [ActionMix, Group, Scenario, *Part.__subclasses__()]
-    return {key for part in parts for key in part.model_fields}
-
-
-def _explain(source: str, item: Any) -> str:
-    path, kind = ".".join(str(part) for part in item["loc"]), item["type"]
-    if kind == "extra_forbidden":
-        return f"{source}: unknown key {path!r}{nearest(str(item['loc'][-1]), _known_keys())}"
-    if kind == "union_tag_invalid":
-        known = [each.strip(" '") for each in item["ctx"]["expected_tags"].split(",")]
-        tag = str(item["ctx"]["tag"])
-        return f"{source}: {path}: unknown kind {tag!r}{nearest(tag, known)}; one of {', '.join(known)}"
-    return f"{source}: {path + ': ' if path else ''}{str(item['msg']).removeprefix('Value error, ')}"
+def _tables() -> dict[str, list[str]]:
+    """The keys of every table, by the last name that leads to it: that of its list, or its kind."""
+    found = {
+        "": list(Scenario.model_fields),
+        "groups": list(Group.model_fields),
+        "actions": list(ActionMix.model_fields),
+    }
+    for part in Part.__subclasses__():
+        if "kind" in part.model_fields:
+            [kind] = get_args(part.model_fields["kind"].annotation)
+            found[kind] = list(part.model_fields)
+    return found

@@ -54,6 +54,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "tiers.toml").write_text(POLICY, encoding="utf-8")
     (tmp_path / "other.toml").write_text(POLICY.replace("20/minute", "5/minute"), encoding="utf-8")
     (tmp_path / "day.toml").write_text(SCENARIO, encoding="utf-8")
+    row = "arrival_ms,tenant,tier,action_type,run_ms\n0,a,free,load.job,5\n"
+    (tmp_path / "one.csv").write_text(row, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -65,6 +67,7 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Nooble:
     return Nooble(monkeypatch)
 
 
+TRACE = ("simulate", "--policy", "tiers.toml", "--trace", "one.csv")
 SMALL = ("simulate", "--policy", "tiers.toml", "--workload", "day.toml", "--slots", "1")
 
 
@@ -138,11 +141,20 @@ async def test_what_if(here: Nooble) -> None:
     [
         (("simulate",), 2, "--policy FILE"),
         (("simulate", "--policy", "tiers.toml"), 2, "--workload FILE or --trace CSV"),
-        ((*SMALL, "--what-if", "worker=4"), 1, "write workers=4,8,16"),
-        ((*SMALL, "--target", "gold.p98=1s"), 1, "no measure 'p98'"),
+        ((*SMALL, "--what-if", "worker=4"), 2, "write workers=4,8,16"),
+        ((*SMALL, "--what-if", "slots=501"), 2, "1 to 500 slots"),
+        ((*SMALL, "--target", "gold.p98=1s"), 2, "no measure 'p98'"),
+        ((*SMALL, "--target", "golds.p99=1s"), 2, "did you mean 'gold'"),
+        ((*SMALL, "--where", "a=b"), 2, "--where is about a trace"),
+        ((*TRACE, "--seed", "4"), 2, "--seed is of random numbers"),
+        ((*TRACE, "--skew", "0"), 2, "--skew is about the tenants of --invent-tenants"),
+        ((*TRACE, "--fit", "0"), 2, "--fit: into no time nothing fits"),
+        ((*TRACE, "--tier-rule", "plan"), 2, "'plan' is no tier rule"),
+        ((*TRACE, "--tier-rule", "fixed:glod"), 1, "did you mean 'gold'?; tiers.toml has gold, free"),
+        ((*SMALL, "--html", "none/report.html"), 1, "none/report.html: cannot be written: No such file"),
         ((*SMALL, "--policy", "none.toml"), 1, "none.toml: cannot be read"),
         (("simulate", "--policy", "tiers.toml", "--workload", "tiers.toml"), 1, "unknown key 'tiers'"),
-        (("simulate", "--policy", "tiers.toml", "--trace", "day.toml"), 1, "row 1: no column 'arrival_ms'"),
+        (("simulate", "--policy", "tiers.toml", "--trace", "other.toml"), 1, "row 1 names no columns"),
     ],
 )
 async def test_what_is_wrong_is_told(here: Nooble, arguments: tuple[str, ...], code: int, says: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scheduler.simulation import (
+    OptionError,
     Scenario,
     ScenarioError,
     SimulationError,
@@ -103,8 +106,16 @@ def test_another_group_changes_nothing_of_the_first() -> None:
         (HEAD + POISSON.replace("poisson", "poison") + ACTIONS, "did you mean 'poisson'"),
         (HEAD + POISSON + ACTIONS.replace("1s", "a while"), "'a while' is no length of time"),
         (HEAD + POISSON + ACTIONS.replace("load.job", "other.job"), "no action type of domain 'load'"),
-        (HEAD + POISSON.replace("10", "0") + ACTIONS, "greater than 0"),
-        (HEAD + POISSON, "actions: Field required"),
+        (HEAD + POISSON.replace("10", "0") + ACTIONS, "per_minute: 0 must be above 0"),
+        (HEAD + POISSON, "actions: is missing"),
+        (HEAD + POISSON + ACTIONS.replace("value", "mean"), r"'groups.0.*fixed.mean'; there are kind, value"),
+        (HEAD + POISSON + "actions = []", "groups.0.actions: needs at least one table"),
+        (
+            HEAD.replace("[[groups]]", "[groups]") + POISSON + ACTIONS,
+            r"groups: is no list; write \[\[groups\]\]",
+        ),
+        ("start = 1969-12-31\n" + HEAD + POISSON + ACTIONS, "begins before 1970"),
+        ("start = 9999-12-31\n" + HEAD + POISSON + ACTIONS, "ends after the year 9000"),
         ("domain =", "not valid TOML"),
     ],
 )
@@ -112,6 +123,7 @@ def test_what_is_wrong_with_a_scenario_is_named(text: str, says: str) -> None:
     with pytest.raises(ScenarioError, match=says) as caught:
         Scenario.parse(text, source="day.toml")
     assert str(caught.value).startswith("day.toml: ")
+    assert "Tuple" not in str(caught.value)  # a wrong group is no missing one
 
 
 def test_the_scenarios_of_the_repository() -> None:
@@ -181,7 +193,16 @@ def test_a_trace_is_squeezed(trace: Path) -> None:
         ("TXT_2_IMG", "---", r"row 2, column 'what': '---' is no action type"),
         (",7,failed", "", r"row 4 has fewer columns"),
         ("when,who", "when,whose", r"row 1: no column 'who', did you mean 'whose'\?"),
-        (TRACE, "", r"row 1: no column 'when'; it has none: the file is empty"),
+        (TRACE, "", r"row 1 names no columns"),
+        (",7,failed", ",7,failed,8", r"row 4 has more columns"),
+        ("when,who,what,took,state", "when,who,what,took,took", r"row 1: two columns are named 'took'"),
+        (
+            "when,who,what,took,state",
+            "when;who;what",
+            r"no column 'when'.*separated by commas; --time-column names",
+        ),
+        ("2030-01-01 10:00:02", "1969-01-01", r"day.csv begins before 1970; --time-format says"),
+        ("2030-01-01 10:00:02", "9e17", r"day.csv ends after the year 9000"),
         (TRACE.split("\n", 1)[1], "", r"no row is left to play"),
     ],
 )
@@ -205,9 +226,76 @@ def test_what_is_wrong_with_a_trace_is_named(trace: Path, old: str, new: str, sa
 )
 def test_formats_of_time(tmp_path: Path, form: str, text: str, start_ms: int) -> None:
     path = tmp_path / "day.csv"
-    path.write_text(f"arrival_ms,tenant,run_ms\n{text},a,5\n", encoding="utf-8")
-    made = read_trace(path, TraceFormat(time_format=form), parse_tier_rule("fixed:t"))
+    path.write_text(f"when,tenant,run_ms\n{text},a,5\n", encoding="utf-8")
+    made = read_trace(path, TraceFormat(time_column="when", time_format=form), parse_tier_rule("fixed:t"))
     assert made.start_ms == start_ms
+
+
+@pytest.mark.parametrize(
+    ("head", "at_ms", "run_ms"),
+    [
+        ("arrival_ms,tenant,run_ms", 250, 5),
+        ("at_s,tenant,took_seconds", 250_000, 5_000),
+        ("at,tenant,run_us", 250_000, 1),
+    ],
+)
+def test_a_unit_in_a_columns_name_is_believed(tmp_path: Path, head: str, at_ms: int, run_ms: int) -> None:
+    path = tmp_path / "day.csv"
+    path.write_text(f"{head}\n0,a,5\n250,a,5\n", encoding="utf-8")
+    at, _, took = head.split(",")
+    made = read_trace(path, TraceFormat(time_column=at, duration_column=took), parse_tier_rule("fixed:t"))
+    assert [(each.at_ms, each.run_ms) for each in made.arrivals] == [(0, run_ms), (at_ms, run_ms)]
+
+
+def test_a_trace_without_tenants_and_durations(tmp_path: Path) -> None:
+    path = tmp_path / "requests.csv"
+    path.write_text("at,tokens\n" + "2030-01-01,40\n" * 3_000, encoding="utf-8")
+    form = TraceFormat(time_column="at", duration_column="tokens", duration_unit="25ms", invent=50)
+    made = read_trace(path, form, parse_tier_rule("share:gold=2%,free=rest"))
+    assert {each.run_ms for each in made.arrivals} == {1_000}
+    counts = Counter(each.tenant for each in made.arrivals)
+    assert 40 <= len(counts) <= 50
+    assert 1.6 < counts["tenant-1"] / counts["tenant-2"] < 2.4
+    assert {each.tenant for each in made.arrivals if each.tier == "gold"} == {"tenant-1"}
+    assert read_trace(path, form, parse_tier_rule("fixed:t")) == read_trace(
+        path, form, parse_tier_rule("fixed:t")
+    )
+    other = read_trace(path, form._replace(seed=2), parse_tier_rule("fixed:t"))
+    assert Counter(each.tenant for each in other.arrivals) != counts
+    alike = read_trace(path, form._replace(skew=0.0), parse_tier_rule("fixed:t"))
+    assert max(Counter(each.tenant for each in alike.arrivals).values()) < 120
+
+
+def test_a_run_time_beyond_all_numbers_is_a_long_one(trace: Path) -> None:
+    trace.write_text(TRACE.replace(",7,", ",1e308,"), encoding="utf-8")
+    made = read_trace(trace, FORM, parse_tier_rule("fixed:t"))
+    assert max(each.run_ms for each in made.arrivals) == 10**15
+
+
+def test_a_packed_trace(trace: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "day.csv.gz"
+    packed.write_bytes(gzip.compress(trace.read_bytes()))
+    rule = parse_tier_rule("fixed:t")
+    assert read_trace(packed, FORM, rule).arrivals == read_trace(trace, FORM, rule).arrivals
+    packed.write_bytes(packed.read_bytes()[:40])
+    with pytest.raises(TraceError, match=r"day.csv.gz: cannot be unpacked"):
+        read_trace(packed, FORM, rule)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"domain": "A b"}, "--domain 'A b' is no domain"),
+        ({"where": ("who",)}, "--where 'who' is no filter"),
+        ({"duration_unit": "auto"}, "what is 1 in the column 'took'"),
+        ({"duration_unit": "25"}, "--duration-unit '25' is no unit"),
+        ({"duration_unit": "0ms"}, "--duration-unit '0ms' is no unit"),
+        ({"duration_unit": "minutes"}, "--duration-unit 'minutes' is no unit"),
+    ],
+)
+def test_an_option_that_cannot_be(trace: Path, change: dict[str, Any], says: str) -> None:
+    with pytest.raises(OptionError, match=says):
+        read_trace(trace, FORM._replace(**change), parse_tier_rule("fixed:t"))
 
 
 def test_tiers_by_a_column_and_by_share() -> None:
