@@ -11,7 +11,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from .error_detail import ErrorDetail
 from .errors import InvalidResponse, NoobleError
 from .ids import DEFAULT_REGISTRY, new_id
-from .payload import PayloadLimits, check_document, plain
+from .payload import PayloadLimits, check_document, plain, surely_fits
 from .wire import ActionType, Id, Moment, RedisKey, WireModel
 
 __all__ = ["DomainAction", "DomainActionResponse", "ErrorDetail"]
@@ -127,26 +127,35 @@ def _address(action: DomainAction) -> dict[str, Any]:
     }
 
 
-def success_json(action: DomainAction, data: Any, limits: PayloadLimits, **run: Any) -> bytes:
+def success_json(
+    action: DomainAction,
+    data: Any,
+    limits: PayloadLimits,
+    *,
+    attempt: int,
+    queue_time_ms: int,
+    run_time_ms: float,
+) -> bytes:
     """What `DomainActionResponse.succeeded(action, data, **run).to_json(limits)` gives, without the model.
 
     Every completed action passes here; making a model only to write it would cost more than running many a
     handler. What cannot be written is left to the model, which says where it stands.
     """
     try:
-        said = {
-            "success": True,
-            "data": data,
-            "action_id": action.action_id,
-            "action_type": action.action_type,
-            "tenant_id": action.tenant_id,
-            "trace_id": action.trace_id,
-            **run,
-        }
-        if action.correlation_id is not None:
-            said["correlation_id"] = action.correlation_id
-        raw = to_json(said, inf_nan_mode="constants", by_alias=True)
-        check_document(raw, limits, what="response")
+        result = to_json(data, inf_nan_mode="constants", by_alias=True)
+        # Nothing that ids are made of needs to be escaped.
+        fields = action.__dict__
+        correlation_id = fields["correlation_id"]
+        correlation = "" if correlation_id is None else f'"correlation_id":"{correlation_id}",'
+        rest = (
+            f',"action_id":"{fields["action_id"]}","action_type":"{fields["action_type"]}",{correlation}'
+            f'"tenant_id":"{fields["tenant_id"]}","trace_id":"{fields["trace_id"]}",'
+            f'"attempt":{attempt},"queue_time_ms":{queue_time_ms},"run_time_ms":{run_time_ms}}}'
+        )
+        raw = b'{"success":true,"data":%b%b' % (result, rest.encode())
+        if not surely_fits(raw, result, limits):
+            check_document(raw, limits, what="response")
     except (PydanticSerializationError, ValueError, RecursionError):
+        run = {"attempt": attempt, "queue_time_ms": queue_time_ms, "run_time_ms": run_time_ms}
         return DomainActionResponse.succeeded(action, data, **run).to_json(limits)
     return raw

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import InvalidAction, MissingTenant
 from .ids import check_id, is_id
@@ -114,25 +114,24 @@ class ExecutionContext:
         return {name: value for name, value in known.items() if value is not None}
 
 
-class _OfAttempt:
-    """The context of an attempt, made when somebody asks for it: most handlers never do."""
+class _OfAttempt(NamedTuple):
+    """What the context of an attempt is made of when somebody asks for it: most handlers never do."""
 
-    __slots__ = ("action", "attempt", "deadline", "domain", "made")
-
-    def __init__(self, action: DomainAction, deadline: datetime | float, attempt: int, domain: str) -> None:
-        self.action = action
-        self.domain = domain
-        self.deadline = deadline
-        self.attempt = attempt
-        self.made: ExecutionContext | None = None
+    action: DomainAction
+    deadline: datetime | float
+    attempt: int
+    domain: str
+    made: list[ExecutionContext]
 
     def get(self) -> ExecutionContext:
-        if self.made is None:
+        if not self.made:
             deadline = self.deadline
             if isinstance(deadline, float):
                 deadline = datetime.fromtimestamp(deadline, UTC)
-            self.made = ExecutionContext.from_action(self.action, deadline=deadline, attempt=self.attempt)
-        return self.made
+            self.made.append(
+                ExecutionContext.from_action(self.action, deadline=deadline, attempt=self.attempt)
+            )
+        return self.made[0]
 
 
 _current: ContextVar[ExecutionContext | _OfAttempt | None] = ContextVar(
@@ -147,14 +146,14 @@ def current_context() -> ExecutionContext | None:
 
 
 def enter_attempt(
-    action: DomainAction, *, deadline: datetime | float, attempt: int, domain: str = ""
+    action: DomainAction, deadline: datetime | float, attempt: int = 1, domain: str = ""
 ) -> None:
     """From here on the running task acts for `action`; `deadline` is when its attempt must be over, a moment
     or seconds since 1970.
 
     `domain`: where a worker claimed it; none outside of a worker.
     """
-    _current.set(_OfAttempt(action, deadline, attempt, domain))
+    _current.set(tuple.__new__(_OfAttempt, (action, deadline, attempt, domain, [])))
 
 
 def parent_of_sent() -> tuple[str, str] | None:

@@ -29,6 +29,9 @@ MAX_ATTEMPTS = 20
 workers besides, is never finished; it goes to the dead letters unrun."""
 
 _UNKNOWN_TIER_S = 60.0  # for a tier that the policy no longer has
+_MOST_LIMITS = (
+    1_000  # remembered, as many as kinds of actions usually are; types are what strangers make of them
+)
 
 
 class Executor:
@@ -53,23 +56,28 @@ class Executor:
         self._limits = limits
         self._domain = domain
         self._policy = policy
-        self._timeouts_of: Policy | None = None
-        self._timeouts: dict[str, float] = {}
+        self._limits_of: Policy | None = None
+        self._limits_s: dict[tuple[str, str], float] = {}
         self._budget = None if service.retry_budget is None else BudgetBook(service.retry_budget, clock)
 
     def limit_s(self, claimed: Claimed) -> float:
         """How long an attempt may run: the smallest of the tier's, the handler's and the deadline's time."""
         policy = self._policy()
-        if policy is not self._timeouts_of:
-            self._timeouts = {name: policy.tier(name, self._domain).timeout for name in policy.names()}
-            self._timeouts_of = policy
-        limit_s = self._timeouts.get(claimed.tier, _UNKNOWN_TIER_S)
-        own = self._service.options_of(claimed.action_type).timeout_s
-        if own is not None and own < limit_s:
-            limit_s = own
+        if policy is not self._limits_of or len(self._limits_s) > _MOST_LIMITS:
+            self._limits_of, self._limits_s = policy, {}
+        kind = (claimed.tier, claimed.action_type)
+        limit_s = self._limits_s.get(kind)
+        if limit_s is None:
+            limit_s = self._limits_s[kind] = self._limit_of(policy, *kind)
         if claimed.deadline_ms:
             limit_s = min(limit_s, max(claimed.deadline_ms - self._clock.now_ms(), 0) / 1000)
         return limit_s
+
+    def _limit_of(self, policy: Policy, tier: str, action_type: str) -> float:
+        known = tier in policy.names()
+        limit_s = policy.tier(tier, self._domain).timeout if known else _UNKNOWN_TIER_S
+        own = self._service.options_of(action_type).timeout_s
+        return limit_s if own is None else min(own, limit_s)
 
     async def run(self, claimed: Claimed, limit_s: float) -> Finish:
         """One attempt at `claimed`; whatever the handler does, this returns how it ended.
@@ -83,15 +91,9 @@ class Executor:
             action = self._read(claimed)
             if claimed.cancelled:
                 return self.cancelled(claimed)
-            if claimed.expired:
-                raise ActionExpired(
-                    f"the deadline of {claimed.action_type} passed while it waited",
-                    action_id=claimed.action_id,
-                )
-            if claimed.attempt > MAX_ATTEMPTS and claimed.attempt > self._most_claims(claimed.action_type):
-                raise Reject(f"claimed {claimed.attempt} times: its workers died, or it was never finished")
-            deadline_s = time.time() + limit_s
-            enter_attempt(action, deadline=deadline_s, attempt=claimed.attempt, domain=self._domain)
+            if claimed.expired or claimed.attempt > MAX_ATTEMPTS:
+                self._refuse_late(claimed)
+            enter_attempt(action, time.time() + limit_s, claimed.attempt, self._domain)
             result = await self._handle(action)
         except Exception as error:
             return self._failed(claimed, action, error, _elapsed_us(started))
@@ -102,6 +104,15 @@ class Executor:
             inner = RuntimeError("something the handler awaited was cancelled, and it did not catch that")
             return self._failed(claimed, action, inner, _elapsed_us(started))
         return self._completed(claimed, action, result, _elapsed_us(started))
+
+    def _refuse_late(self, claimed: Claimed) -> None:
+        if claimed.expired:
+            raise ActionExpired(
+                f"the deadline of {claimed.action_type} passed while it waited",
+                action_id=claimed.action_id,
+            )
+        if claimed.attempt > self._most_claims(claimed.action_type):
+            raise Reject(f"claimed {claimed.attempt} times: its workers died, or it was never finished")
 
     def timed_out(self, claimed: Claimed, limit_s: float) -> Finish:
         """The end of an attempt that was stopped after `limit_s` seconds."""
@@ -139,30 +150,36 @@ class Executor:
 
     def _read(self, claimed: Claimed) -> DomainAction:
         action = DomainAction.from_json(claimed.payload, self._limits)
-        if action.tenant_id != claimed.tenant_id or action.action_id != claimed.action_id:
+        fields = action.__dict__  # a model's attributes are found by way of `__getattr__`
+        if fields["tenant_id"] != claimed.tenant_id or fields["action_id"] != claimed.action_id:
             raise InvalidAction(
                 f"the entry says action {claimed.action_id} of tenant {claimed.tenant_id}, its data says "
                 f"{action.action_id} of {action.tenant_id}"
             )
-        if action.tenant_tier != claimed.tier:
+        if fields["tenant_tier"] != claimed.tier:
             action.tenant_tier = claimed.tier
         return action
 
     def _completed(self, claimed: Claimed, action: DomainAction, result: Any, run_time_us: int) -> Finish:
+        response, callback, queue = None, b"", ""
         try:
-            callback = callback_for(action, self._service.app_settings.service_name, result, success=True)
-            queue = action.callback_queue_name or "" if callback is not None else ""
-            raw = callback.to_json(self._limits) if callback is not None else b""
-            wanted = claimed.reply_to and callback is None
-            response = self._response(claimed, action, result, run_time_us) if wanted else None
+            if action.callback_action_type is not None:
+                callback, queue = self._callback(action, result)
+            if claimed.reply_to and not callback:
+                response = self._response(claimed, action, result, run_time_us)
         except NoobleError as error:
             # What the handler returned cannot be sent; trying again would end the same way.
             return self._closed(claimed, action, Outcome.DEAD, of_result(error), run_time_us)
         if self._budget is not None:
             self._budget.succeeded()
-        return Finish(
-            claimed, Outcome.COMPLETED, response, run_time_us=run_time_us, callback_queue=queue, callback=raw
-        )
+        fields = (claimed, Outcome.COMPLETED, response, 0, run_time_us, queue, callback, "", "", 0)
+        return tuple.__new__(Finish, fields)  # what Finish(*fields) makes, in half the time
+
+    def _callback(self, action: DomainAction, result: Any) -> tuple[bytes, str]:
+        callback = callback_for(action, self._service.app_settings.service_name, result, success=True)
+        if callback is None:
+            return b"", ""
+        return callback.to_json(self._limits), action.callback_queue_name or ""
 
     def _response(self, claimed: Claimed, action: DomainAction, result: Any, run_time_us: int) -> bytes:
         if isinstance(result, DomainActionResponse):

@@ -22,6 +22,22 @@ SEGMENT_BODY = r"[a-z][a-z0-9_\-]*"
 ACTION_TYPE_BODY = rf"{SEGMENT_BODY}(?:\.{SEGMENT_BODY}){{1,4}}"
 REDIS_KEY_BODY = r"[\x21-\x7e]{1,512}"
 
+
+def _segment_other_than(word: str) -> str:
+    """Every segment but this, in an expression without look-ahead: pydantic's have none."""
+    letters, others = "abcdefghijklmnopqrstuvwxyz", "0123456789_-"
+    ways = [f"{word}[a-z0-9_\\-]+"]
+    for at, letter in enumerate(word):
+        different = (letters + others if at else letters).replace(letter, "").replace("-", "\\-")
+        ways.append(f"{word[:at]}[{different}][a-z0-9_\\-]*")
+        if at:
+            ways.append(word[:at])
+    return f"(?:{'|'.join(ways)})"
+
+
+USERS_ACTION_TYPE_BODY = rf"{_segment_other_than(RESERVED_DOMAIN)}(?:\.{SEGMENT_BODY}){{1,4}}"
+"""An action type of a domain that is not the engine's own."""
+
 _match_id = re.compile(ID_BODY).fullmatch
 _match_domain = re.compile(SEGMENT_BODY).fullmatch
 _match_action_type = re.compile(ACTION_TYPE_BODY).fullmatch

@@ -59,23 +59,33 @@ def plain(value: Any, path: str = "data") -> Any:
 
 def check_document(raw: bytes, limits: PayloadLimits = DEFAULT_LIMITS, *, what: str = "action") -> None:
     """Size, depth and numbers of a JSON document whose top level is the envelope, without parsing it."""
-    if len(raw) > limits.max_bytes:
+    size = len(raw)
+    if size > limits.max_bytes:
         raise PayloadTooLarge(
-            f"the {what} has {len(raw):,} bytes, more than {limits.max_bytes:,}; "
+            f"the {what} has {size:,} bytes, more than {limits.max_bytes:,}; "
             "send a reference to the data, or raise payload_max_bytes",
-            details={"bytes": len(raw), "max_bytes": limits.max_bytes},
+            details={"bytes": size, "max_bytes": limits.max_bytes},
         )
     # So few brackets cannot nest too deeply, wherever they are: the usual message is settled by that.
     most = limits.max_depth + 1
-    if _more_brackets(raw, most) and _depth(raw) > most:
+    many = _more_brackets(raw, most) if size > _SHORT else raw.count(_BRACE) + raw.count(_BRACKET) > most
+    if many and _depth(raw) > most:
         raise too_deep(limits, what)
-    if len(raw) > MAX_DIGITS and _has_huge_number(raw):
+    if size > MAX_DIGITS and _has_huge_number(raw):
         raise PayloadNotSerializable(
             f"the {what} holds a number of more than {MAX_DIGITS:,} digits; send it as text"
         )
     # One byte is searched ten times faster than a word, and most messages have neither capital.
     if (_N in raw or _I in raw) and _not_finite.search(raw) and _not_finite.search(_strings.sub(b"", raw)):
         raise PayloadNotSerializable(f"the {what} holds NaN or Infinity, which JSON does not have; use null")
+
+
+def surely_fits(raw: bytes, value: bytes, limits: PayloadLimits = DEFAULT_LIMITS) -> bool:
+    """Whether a look at the only free part of a document, the JSON of one value, shows that `check_document`
+    finds nothing: it is too short to nest too deeply, and has no capital that those words begin with.
+    """
+    short = len(value) <= 2 * limits.max_depth and len(value) <= MAX_DIGITS
+    return short and len(raw) <= limits.max_bytes and _N not in value and _I not in value
 
 
 def too_deep(limits: PayloadLimits, what: str, path: str = "") -> PayloadTooDeep:
@@ -122,9 +132,7 @@ def of_result(error: NoobleError) -> NoobleError:
 
 
 def _more_brackets(raw: bytes, most: int) -> bool:
-    if len(raw) < _SHORT:
-        return raw.count(_BRACE) + raw.count(_BRACKET) > most
-    # Finding the next one is many times faster than counting when there are few in a long text.
+    """Of a long text: where there are few, finding the next one is many times faster than counting."""
     for bracket in (_BRACE, _BRACKET):
         at = raw.find(bracket)
         while at >= 0:

@@ -9,8 +9,9 @@ class GreetingService(BaseService):
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, ClassVar, TypeVar, cast
 
 from .actions import DomainAction
@@ -18,7 +19,7 @@ from .errors import ConfigurationError, UnknownAction
 from .handlers import Handler, HandlerOptions, handles, make_handler, options_of
 from .ids import check_domain
 from .logs import get_logger
-from .middleware import WorkerMiddleware
+from .middleware import Handle, WorkerMiddleware, chained
 from .pools import Pools
 from .providers import name_of, providers_of, provides, started
 from .retry import RetryPolicy
@@ -117,10 +118,7 @@ class BaseService:
 
     async def process_action(self, action: DomainAction) -> Any:
         """Handle one action; what is returned becomes the response's data. Raises UnknownAction."""
-        handler = self._handlers.get(action.action_type)
-        if handler is None:
-            raise UnknownAction(action.action_type, self._handlers)
-        return await handler.call(self, action)
+        return await _begin(self, action)
 
     @classmethod
     def options_of(cls, action_type: str) -> HandlerOptions:
@@ -155,6 +153,26 @@ class BaseService:
 
 
 ActionProcessor = BaseService
+
+
+def _begin(service: BaseService, action: DomainAction) -> Awaitable[Any]:
+    handler = service._handlers.get(action.action_type)
+    if handler is None:
+        raise UnknownAction(action.action_type, service._handlers)
+    return handler.call(service, action)
+
+
+def handling(
+    service: BaseService, middleware: Sequence[WorkerMiddleware] = (), own: Handle | None = None
+) -> Handle:
+    """What a worker calls: `own`, else the service's `process_action`, inside of `middleware`.
+
+    Where nothing is around it and nobody has changed it, what it does is called without its coroutine.
+    """
+    usual = getattr(service.process_action, "__func__", None) is BaseService.process_action
+    if usual and own is None and not middleware:
+        return partial(_begin, service)
+    return chained(middleware, own or service.process_action)
 
 
 def by_domain(services: Sequence[BaseService]) -> dict[str, BaseService]:

@@ -7,10 +7,9 @@ because that is a newer sender.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -24,19 +23,13 @@ from . import ids
 from .errors import InvalidAction, InvalidTime, NoobleError, PayloadNotSerializable, did_you_mean, shorten
 from .payload import DEFAULT_LIMITS, PayloadLimits, check_document, plain, refuse_value, too_deep
 
-
-def _not_reserved(action_type: str) -> str:
-    if ids.is_reserved(action_type):
-        raise ValueError("reserved domain")
-    return action_type
-
-
 # Checked by pydantic's compiled core: reading an action costs no Python call per id.
 Id = Annotated[str, StringConstraints(pattern=rf"\A{ids.ID_BODY}\z", strict=True)]
 ActionType = Annotated[
     str,
-    StringConstraints(pattern=rf"\A{ids.ACTION_TYPE_BODY}\z", max_length=ids.ID_MAX_LENGTH, strict=True),
-    AfterValidator(_not_reserved),
+    StringConstraints(
+        pattern=rf"\A{ids.USERS_ACTION_TYPE_BODY}\z", max_length=ids.ID_MAX_LENGTH, strict=True
+    ),
 ]
 RedisKey = Annotated[str, StringConstraints(pattern=rf"\A{ids.REDIS_KEY_BODY}\z", strict=True)]
 Moment = Annotated[AwareDatetime, Strict()]  # lax parsing would take deadline=30 for half a minute after 1970
@@ -137,9 +130,10 @@ class WireModel(BaseModel):
             raw = raw.encode("utf-8", "surrogatepass")
         check_document(raw, limits, what=cls._noun)
         try:
-            return cast("Self", cls.__pydantic_validator__.validate_json(raw))
+            read: Self = cls.__pydantic_validator__.validate_json(raw)
         except ValidationError as error:
             cls._refuse(error, limits)
+        return read
 
     def _serialise(self) -> bytes:
         return self.__pydantic_serializer__.to_json(self, exclude_none=True)

@@ -30,13 +30,13 @@ from .executor import Executor
 from .line import Line
 from .logs import get_logger
 from .membership import Membership
-from .middleware import WorkerMiddleware, chained
+from .middleware import WorkerMiddleware
 from .orphans import host_and_pid
 from .phase import Phase
 from .pools import Pools
 from .rest import Rest
 from .server_check import check_at_start
-from .service import BaseService, by_domain
+from .service import BaseService, by_domain, handling
 from .settings import CommonAppSettings
 from .slots import Slots
 from .starting import insist
@@ -105,8 +105,8 @@ class BaseWorker:
 
     def _line(self, domain: str, service: BaseService) -> Line:
         own = service is self.service and handles_itself(type(self))
-        innermost = self._handle_action if own else service.process_action
-        handle = chained((*self._middleware, *service.middleware), innermost)
+        middleware = (*self._middleware, *service.middleware)
+        handle = handling(service, middleware, self._handle_action if own else None)
         executor = Executor(
             service,
             handle,
