@@ -134,6 +134,7 @@ local started = 0
 -- Where actions of a paused type were in the way, somebody else gets the slot.
 repeat
   local unused = 0
+  read_ahead(open)
   for _, tier in ipairs(open) do
     for at = tier.read + 1, #tier.touched do
       local candidate = tier.touched[at]
@@ -159,6 +160,12 @@ local function keep_usage(scope, states, worthless_at)
   usage_due[#usage_due + 1] = scope
   usage[#usage + 1] = scope
   usage[#usage + 1] = cmsgpack.pack(states)
+end
+
+-- A hash of small fields is searched from its first; one that ever had a large one, by name.
+local function add_large_field(fields)
+  fields[#fields + 1] = ''
+  fields[#fields + 1] = string.rep(' ', 65)
 end
 
 -- Where the tenant goes now: out of the index when nothing waits, to the held index when a limit binds,
@@ -266,9 +273,8 @@ if #usage > 0 then
   write_all('HSET', usage_key, usage)
   each_slice(usage_due, 4000, function(...) redis.call('ZADD', usage_due_key, 'GT', ...) end)
 end
-if #waiting > 10 then -- a hash of small fields is searched from its first; one that ever had a large one, by name
-  waiting[#waiting + 1] = ''
-  waiting[#waiting + 1] = string.rep(' ', 65)
+if #waiting > 10 then
+  add_large_field(waiting)
   waiting_none[#waiting_none + 1] = ''
 end
 if #waiting > 0 then write_all('HSET', waiting_key, waiting) end
@@ -280,8 +286,14 @@ end
 if #owned > 0 then
   fairness[#fairness + 1] = 'token'
   fairness[#fairness + 1] = token
-  local new = write_all('HSET', owned_prefix .. worker_id, owned)
-  if new < #owned / 2 and copies()(worker_id, new) > 0 then left_behind = true end -- somebody else copied an entry
+  local owned_key, count = owned_prefix .. worker_id, #owned
+  if count > 20 then add_large_field(owned) end
+  local new = write_all('HSET', owned_key, owned)
+  if count > 20 then
+    redis.call('HDEL', owned_key, '')
+    owned[count + 1], owned[count + 2], new = nil, nil, new - 1
+  end
+  if new < count / 2 and copies()(worker_id, new) > 0 then left_behind = true end -- somebody else copied an entry
   if has_rare and redis.call('EXISTS', cancel_asked_key) == 1 then mark_cancelled() end
 end
 if #fairness > 0 then redis.call('HSET', fairness_key, unpack(fairness)) end

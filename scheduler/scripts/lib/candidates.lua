@@ -161,10 +161,13 @@ local function take(tier, candidate, starts)
     end
     tier.turn = candidate
   end
-  candidate.take = taken + starts
+  taken = taken + starts
+  candidate.take = taken
   candidate.tag = candidate.tag + starts * candidate.charge
   if some_shared then planned_by[candidate.tenant] = (planned_by[candidate.tenant] or 0) + starts end
-  if (taken + starts) % quantum == 0 and startable(candidate) then
+  if taken % quantum ~= 0 then
+    if not some_shared and taken < candidate.allowed then tier.head = candidate end -- as `look_for_next` would find
+  elseif startable(candidate) then
     local at = #served + 1
     while at > tier.first_served and earlier(candidate, served[at - 1]) do
       served[at] = served[at - 1]

@@ -23,15 +23,10 @@ local function read_entry(fields)
   end
 end
 
--- action id, header and payload of an entry written by `enqueue` that is not past its deadline; nil for anything else.
-local function read_timely_entry(fields, now)
-  if not (fields and fields[1] == 'head' and fields[3] == 'data' and not fields[5]) then return nil end
-  local head = fields[2]
-  local id = string.match(head, '^v1 ([!-~]+) 0 [!-~]+ %d+ [!-~]+ [!-~]+$') -- most have no deadline
-  if id then return id, head, fields[4] end
-  local deadline_ms
-  id, deadline_ms = read_entry(fields)
-  if id and tonumber(deadline_ms) > now then return id, head, fields[4] end
+-- Its action id, if its deadline has not passed.
+local function id_in_time(fields, now)
+  local id, deadline_ms = read_entry(fields)
+  return id and tonumber(deadline_ms) > now and id or nil
 end
 
 -- type, enqueued_ms, reply_to, unique_key of a header

@@ -15,7 +15,7 @@ local texts = {}
 local function as_text(number)
   local text = texts[number]
   if not text then
-    text = string.format('%.17g', number)
+    text = string.format(number % 1 == 0 and number < 1e15 and '%d' or '%.17g', number)
     texts[number] = text
   end
   return text
