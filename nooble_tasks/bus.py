@@ -32,6 +32,18 @@ from .settings import CommonAppSettings
 POLICY_AGE_S = 1.0
 """How old a client's knowledge of the policy may be."""
 
+
+class Calls(asyncio.Semaphore):
+    """How many calls talk to Redis at once."""
+
+    def begin(self) -> bool:
+        """Take a place if one is free: `acquire` without a coroutine."""
+        if self.locked():
+            return False
+        self._value -= 1
+        return True
+
+
 _buses: WeakKeyDictionary[Any, Bus] = WeakKeyDictionary()
 
 
@@ -74,7 +86,7 @@ class Bus:
         )
         # However many callers there are, so many talk to Redis at once; the others wait their turn instead of
         # opening a connection each, or failing where the pool's size is bounded.
-        self.calls = asyncio.Semaphore(max(settings.redis_max_connections // 2, 1))
+        self.calls = Calls(max(settings.redis_max_connections // 2, 1))
         self.replies = ReplyListener(self._scripts, self.keys, calls=self.calls)
         self._policy_known_until_s = 0.0
         self._calibrating = asyncio.Lock()

@@ -127,12 +127,15 @@ class BaseRedisClient:
         if action.callback_action_type is not None or callback_context is not None:
             action = self._prepare.with_callback(action, None, callback_context)
         reply_to = "" if action.callback_action_type else self.bus.replies.client_id
-        prepared = await self._prepared(
-            action, reply_to=reply_to, due_ms=due_ms(delay, run_at, self.bus.clock.now_ms)
-        )
-        enqueued = await self._send_one(prepared)
+        due = 0 if delay is None and run_at is None else due_ms(delay, run_at, self.bus.clock.now_ms)
+        if self.middleware or self.bus.policy_is_old:
+            prepared = await self._prepared(action, reply_to=reply_to, due_ms=due)
+        else:
+            prepared = self._prepare(action, reply_to=reply_to, due_ms=due)
+        enqueued = await send_one(self.bus, prepared, self.middleware)
         sent, domain, _ = prepared
         if not enqueued.accepted:
+            self._raise_refusal(enqueued)
             sent = sent.model_copy(update={"action_id": enqueued.existing_id})
         return ActionHandle(self.bus, sent, domain, enqueued.tier, accepted=enqueued.accepted)
 
@@ -284,9 +287,12 @@ class BaseRedisClient:
 
     async def _send_one(self, prepared: Prepared) -> Enqueued:
         said = await send_one(self.bus, prepared, self.middleware)
+        self._raise_refusal(said)
+        return said
+
+    def _raise_refusal(self, said: Enqueued) -> None:
         if said.refusal is not None and (refused := error_of(said)):
             raise refused
-        return said
 
     async def _send(self, prepared: Sequence[Prepared]) -> list[Enqueued]:
         return await send(self.bus, prepared, self.middleware)

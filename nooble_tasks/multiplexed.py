@@ -29,7 +29,6 @@ except ImportError:
     hiredis = None  # type: ignore[assignment]
 
 _NEEDED_CONNECTIONS = 4
-_NOTHING = False  # what the parser says when there is no whole reply
 
 Command = Sequence[Any]
 
@@ -216,8 +215,13 @@ class _Line(asyncio.Protocol):
 
     def ask_one(self, command: tuple[Any, ...]) -> asyncio.Future[Any]:
         """The same of one command."""
+        request = hiredis.pack_command(command)
         future = self._loop.create_future()
-        self._send(hiredis.pack_command(command), (future,))
+        if self.broken or self._watch is None:
+            self._send(request, (future,))
+            return future
+        self._waiting.append((future, self._loop.time()))
+        self._transport.write(request)
         return future
 
     def _send(self, request: bytes, futures: Iterable[asyncio.Future[Any] | Asked]) -> None:
@@ -233,10 +237,10 @@ class _Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard_s = self._loop.time()
         self._parser.feed(data)
-        refused = False
+        gets, waiting, refused = self._parser.gets, self._waiting, False
         try:
-            while (reply := self._parser.gets()) is not _NOTHING:
-                future, _ = self._waiting.popleft()
+            while (reply := gets()) is not False:  # which says that there is no whole reply
+                future, _ = waiting.popleft()
                 if not future.done():
                     future.set_result(reply)
                 if type(reply) is ReadOnlyError:

@@ -21,6 +21,7 @@ class Preparer:
 
     def __init__(self, service_name: str, bus: Bus) -> None:
         self._service_name = service_name
+        self._origin = {"origin_service": service_name}
         self._keys = bus.keys
         self._queues = bus.queue_manager
         self._domain_for = bus.queue_manager.registry.domain_for
@@ -37,8 +38,9 @@ class Preparer:
         called_back = action.callback_queue_name is not None or action.callback_action_type is not None
         if called_back and not waits:
             action = self._with_known_queue(action, domain)
-        update = self._completion(action, domain, waits)
-        if update:
+        if action.origin_service is None and action.idempotency_key is None and not waits:
+            action = action.copied_with(self._origin)
+        elif update := self._completion(action, domain, waits):
             action = action.copied_with(update)
         tier, deadline = action.tenant_tier, action.deadline
         new = NewAction(

@@ -25,7 +25,22 @@ async def send_one(bus: Bus, prepared: Prepared, middleware: Sequence[ClientMidd
     if middleware or parent_of_sent() is not None:
         (said,) = await send(bus, (prepared,), middleware)
         return said
-    return await _put_one_in_line(bus, prepared)
+    _, domain, action = prepared
+    calls = bus.calls
+    try:
+        if not bus.is_ready:
+            await bus.ready()
+        if not calls.begin():
+            await calls.acquire()
+        try:
+            return await bus.engine.enqueue_one(domain, action)
+        finally:
+            calls.release()
+    except UnconfirmedError as doubt:
+        raise_doubts((doubt,))
+        raise
+    except (RedisError, OSError, SchedulerError) as error:
+        raise unavailable(error) from error
 
 
 async def send(
@@ -77,24 +92,6 @@ async def _send(
         raise
     await after_enqueue(middleware, actions, None)
     return said
-
-
-async def _put_one_in_line(bus: Bus, prepared: Prepared) -> Enqueued:
-    _, domain, action = prepared
-    calls = bus.calls
-    try:
-        if not bus.is_ready:
-            await bus.ready()
-        await calls.acquire()
-        try:
-            return await bus.engine.enqueue_one(domain, action)
-        finally:
-            calls.release()
-    except UnconfirmedError as doubt:
-        raise_doubts((doubt,))
-        raise
-    except (RedisError, OSError, SchedulerError) as error:
-        raise unavailable(error) from error
 
 
 async def _put_in_line(bus: Bus, prepared: Sequence[Prepared]) -> list[Enqueued]:

@@ -105,8 +105,10 @@ class WireModel(BaseModel):
             return super().model_copy(update=update)
         cls, set_plain = type(self), object.__setattr__
         copy = cls.__new__(cls)
-        set_plain(copy, "__dict__", {**self.__dict__, **update})
-        set_plain(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__ | update.keys())
+        values = copy.__dict__
+        values.update(self.__dict__)
+        values.update(update)
+        set_plain(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__.union(update))
         set_plain(copy, "__pydantic_extra__", None)
         set_plain(copy, "__pydantic_private__", None)
         return copy

@@ -129,18 +129,23 @@ class PeriodsArg:
         return f"{now_ms}{self._text}"
 
 
+def one_args(action: NewAction, now_ms: int) -> tuple[str, str, str, bytes]:
+    """An action as the ``enqueue`` script takes it."""
+    action_id, action_type, tenant_id, tier, payload, due_ms, deadline_ms, reply_to, unique_key = action
+    claim, from_ms = f"{tenant_id}:{tier}", now_ms if now_ms > due_ms else due_ms
+    return (
+        f"{claim}\n{due_ms or ''}\n{unique_key}" if due_ms or unique_key else claim,
+        action_id,
+        f"v1 {action_id} {deadline_ms} {action_type} {from_ms} {reply_to or '-'} {unique_key or '-'}",
+        payload,
+    )
+
+
 def enqueue_args(batch: Sequence[NewAction], now_ms: int) -> list[Any]:
-    """Actions as the ``enqueue`` script takes them."""
+    """Any number of them."""
     args: list[Any] = []
-    for action_id, action_type, tenant_id, tier, payload, due_ms, deadline_ms, reply_to, unique_key in batch:
-        claim = f"{tenant_id}:{tier}"
-        args += (
-            f"{claim}\n{due_ms or ''}\n{unique_key}" if due_ms or unique_key else claim,
-            action_id,
-            f"v1 {action_id} {deadline_ms} {action_type} {max(now_ms, due_ms)} {reply_to or '-'} "
-            f"{unique_key or '-'}",
-            payload,
-        )
+    for action in batch:
+        args += one_args(action, now_ms)
     return args
 
 

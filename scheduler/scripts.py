@@ -184,13 +184,21 @@ def _argv(verb: str, text: str) -> tuple[list[str], tuple[str, ...]]:
 
 async def run(redis: Any, script: Script, root: str, args: Sequence[Any]) -> Any:
     """Run one script; raises :class:`ScriptError` when the server refuses it."""
+    command = script.command(root, args)
     try:
-        try:
-            return await redis.execute_command(*script.command(root, args))
-        except NoScriptError:
-            return await redis.execute_command(*script.command_with_text(root, args))
+        return await redis.execute_command(*command)
     except ResponseError as error:
+        return await run_after(error, redis, script, command)
+
+
+async def run_after(error: ResponseError, redis: Any, script: Script, command: Sequence[Any]) -> Any:
+    """Run by its text what the server did not know; raises what else it answered."""
+    if not isinstance(error, NoScriptError):
         raise explained(script, error) from error
+    try:
+        return await redis.execute_command("EVAL", script.text, *command[2:])
+    except ResponseError as second:
+        raise explained(script, second) from second
 
 
 async def teach(redis: Any, verbs: Iterable[str]) -> None:
