@@ -11,7 +11,7 @@ from .maintenance import Loop
 from .schedule_store import ScheduleStore
 
 _LOOK_EVERY_S = 5.0
-_LOOK_FOR_FIRST_S = 15.0
+_LOOK_FOR_FIRST_S = 30.0
 """While there is no schedule at all; who makes the first one says so, this is for a message that got lost."""
 _SPREAD_S = 0.01
 
