@@ -103,7 +103,7 @@ class Executor:
                 raise
             inner = RuntimeError("something the handler awaited was cancelled, and it did not catch that")
             return self._failed(claimed, action, inner, _elapsed_us(started))
-        return self._completed(claimed, action, result, _elapsed_us(started))
+        return self._completed(claimed, action, result, int((time.perf_counter() - started) * 1_000_000))
 
     def _refuse_late(self, claimed: Claimed) -> None:
         if claimed.expired:

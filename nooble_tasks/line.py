@@ -65,6 +65,7 @@ class Line:
         slots.lines.append(self)
         self._anteroom = anteroom if anteroom is not None and anteroom.needed else None
         slots.has_anterooms |= self._anteroom is not None
+        self.admit = self._begin if self._anteroom is None else self._admit  # what has a slot
         self.given_up: list[asyncio.Task[Finish]] = []
         self._attempts: dict[str, _Attempt] = {}
         self._watched: set[asyncio.Task[Finish]] = set()  # those whose end is a callback's business
@@ -96,8 +97,7 @@ class Line:
         """It has waited for a slot, and here is one."""
         self.admit(self.executor.as_of_now(claimed))
 
-    def admit(self, claimed: Claimed) -> None:
-        """It has a slot."""
+    def _admit(self, claimed: Claimed) -> None:
         if self._anteroom is None or self._anteroom.enter(claimed.action_type):
             self._begin(claimed)
             return

@@ -33,7 +33,8 @@ class Lookahead:
     def ended(self, run_time_s: float) -> None:
         """An attempt has ended."""
         self._ended += 1
-        self._run_s += (run_time_s - self._run_s) * max(_NEWEST_COUNTS, 1 / self._ended)
+        newest = _NEWEST_COUNTS if self._ended * _NEWEST_COUNTS > 1 else 1 / self._ended
+        self._run_s += (run_time_s - self._run_s) * newest
 
     def turned(self, turn_s: float) -> None:
         """A turn has ended."""

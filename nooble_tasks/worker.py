@@ -107,11 +107,12 @@ class BaseWorker:
         own = service is self.service and handles_itself(type(self))
         middleware = (*self._middleware, *service.middleware)
         handle = handling(service, middleware, self._handle_action if own else None)
+        engine = self.bus.engine
         executor = Executor(
             service,
             handle,
             domain=domain,
-            policy=lambda: self.bus.policy,
+            policy=lambda: engine.policy,
             clock=self.bus.clock,
             limits=self.app_settings.payload_limits,
             poison_deaths=self.app_settings.poison_deaths,

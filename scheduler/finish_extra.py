@@ -69,17 +69,19 @@ def finish_args(finishes: Sequence[Finish], now_ms: int, worker_id: str) -> list
 def _told(finishes: Sequence[Finish], now_ms: int) -> tuple[list[str], list[str]]:
     """The ids, and what is told of each when it is accepted."""
     ids, events = [], []
-    last, of_outcome = None, ""
+    head, claim, claimed, last, of_outcome = f"outcome {now_ms}", (0, 0), "0 0", None, ""
     for action, outcome, _, _, run_time_us, _, _, _, _, _ in finishes:
         action_id, action_type, tenant_id, tier, _, attempt, _, enqueued_ms, claimed_ms, _, _, _, _, _ = (
             action
         )
         if outcome is not last:
             last, of_outcome = outcome, outcome.value
+        if claim != (attempt, claimed_ms):
+            claim, claimed = (attempt, claimed_ms), f"{attempt} {claimed_ms}"
         queue_ms = claimed_ms - enqueued_ms if claimed_ms > enqueued_ms else 0
         ids.append(action_id)
         events.append(
-            f"outcome {now_ms} {action_id} {action_type} {tenant_id}:{tier} "
-            f"{of_outcome} {queue_ms} {run_time_us} {attempt} {claimed_ms}"
+            f"{head} {action_id} {action_type} {tenant_id}:{tier} "
+            f"{of_outcome} {queue_ms} {run_time_us} {claimed}"
         )
     return ids, events
