@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from .connections import blocking_twin
 from .multiplexed import Multiplexed, multiplexed
+
+Take = Callable[[Sequence[bytes] | None], bool]
+"""Gets what was popped, a list and its element, or None when none came in time; whether to go on."""
 
 
 class BlockingPops:
@@ -27,20 +30,19 @@ class BlockingPops:
         popped: Sequence[bytes] | None = await self._line.execute_command("BLPOP", *keys, self._block_s)
         return popped
 
-    async def listen(self, keys: Iterable[bytes], take: Callable[[bytes, bytes], None]) -> NoReturn:
-        """Call ``take(list, element)`` for whatever comes, until that cannot go on; raises why.
+    async def listen(self, keys: Iterable[bytes], take: Take) -> None:
+        """Pop one after the other while ``take`` says so of each: of a list and its element, or of None.
 
         What it sets off in the same round of the event loop is written before the next pop is: somebody
-        may wait for it.
+        may wait for it. Nobody is woken for an element but whom it concerns.
         """
         command = ("BLPOP", *keys, self._block_s)
         while True:
-            popped = await self._line.execute_command(*command)
-            if popped is not None:
-                take(*popped)
+            if not take(await self._line.execute_command(*command)):
+                return
             await asyncio.sleep(0)
-            if isinstance(self._line, Multiplexed):
-                await _Listening(self._line, command, take).ended
+            if isinstance(self._line, Multiplexed) and await _Listening(self._line, command, take).ended:
+                return
 
     async def more(self, keys: Sequence[bytes], most: int) -> list[Sequence[bytes]]:
         """What else is in each list by now, at most so many elements; does not wait."""
@@ -57,24 +59,22 @@ class BlockingPops:
 
 
 class _Listening:
-    """Pops one after the other; as long as all goes well nobody is woken but whom an element concerns."""
+    """Pops on a shared connection. ``ended``: whether ``take`` said so, not that the connection has gone."""
 
-    def __init__(
-        self, line: Multiplexed, command: Sequence[Any], take: Callable[[bytes, bytes], None]
-    ) -> None:
+    def __init__(self, line: Multiplexed, command: Sequence[Any], take: Take) -> None:
         self._line = line
         self._command = command
         self._take = take
         self._loop = asyncio.get_running_loop()
-        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self.ended: asyncio.Future[bool] = self._loop.create_future()
         self._pop()
 
     def _pop(self) -> None:
         if self.ended.done():  # cancelled
             return
         asked = self._line.ask((self._command,))
-        if asked is None:  # the connection has been lost: the next pop makes one, or says why not
-            self.ended.set_result(None)
+        if asked is None:  # whoever pops next connects, or says why that cannot be
+            self.ended.set_result(False)
         else:
             asked.tell(self._popped)
 
@@ -85,10 +85,12 @@ class _Listening:
         try:
             if isinstance(popped, Exception):
                 raise popped
-            if popped is not None:
-                self._take(*popped)
+            go_on = self._take(popped)
         except Exception as error:
             self.ended.set_exception(error)
             return
-        # In the round after the next one: what the element sets off in the next is written by then.
-        self._loop.call_soon(self._loop.call_soon, self._pop)
+        if go_on:
+            # In the round after the next one: what it sets off in the next is written by then.
+            self._loop.call_soon(self._loop.call_soon, self._pop)
+        else:
+            self.ended.set_result(True)

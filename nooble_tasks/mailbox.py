@@ -51,9 +51,12 @@ class Mailbox(maintenance.Loop):
             for domain in self._domain_of.values():
                 self._deliver(domain, "wake")  # whatever was announced meanwhile is found by claiming
             raise
+        return 0.0
 
-    def _take(self, mailbox: bytes, message: bytes) -> None:
-        self._deliver(self._domain_of[mailbox], message.decode("utf-8", "replace"))
+    def _take(self, popped: Sequence[bytes] | None) -> bool:
+        if popped is not None:
+            self._deliver(self._domain_of[popped[0]], popped[1].decode("utf-8", "replace"))
+        return True
 
     async def stop(self) -> None:
         """Stop reading and close the connection."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -52,6 +52,7 @@ class ReplyListener:
         self._blocking: BlockingPops | None = None
         self._read_keys: dict[bytes, str] = {}
         self._look_at = 0.0
+        self._taken: tuple[str, list[str], bool] | None = None  # what the reader is to go on with
 
     def expect(self, domain: str, action_id: str) -> asyncio.Future[bytes]:
         """The future of a response's bytes; make it before sending, `forget` it when no longer waiting.
@@ -139,13 +140,11 @@ class ReplyListener:
         self._read_keys = {
             self._keys.notify(domain, self.client_id).encode(): domain for domain in self._waiting
         }
-        popped = await blocking.pop(self._read_keys)
-        if popped is None:
+        await blocking.listen(self._read_keys, self._take)
+        if self._taken is None:
             await self._look_at_all()
             return False
-        domain = self._read_keys[popped[0]]
-        to_fetch = self._announced(domain, [popped[1]])
-        others = self._anybody_without_answer()
+        domain, to_fetch, others = self._taken
         if to_fetch:
             await self._fetch(domain, to_fetch)
         else:
@@ -153,6 +152,19 @@ class ReplyListener:
         if others:
             await self._drain(blocking)
         return True
+
+    def _take(self, popped: Sequence[bytes] | None) -> bool:
+        """Resolve what an announcement carries; whether that is all, and the reader goes on as it is."""
+        if popped is None:
+            self._taken = None
+            return False
+        domain = self._read_keys[popped[0]]
+        to_fetch = self._announced(domain, (popped[1],))
+        others = self._anybody_without_answer()
+        self._taken = domain, to_fetch, others
+        if to_fetch or others or len(self._waiting) != len(self._read_keys):
+            return False
+        return asyncio.get_running_loop().time() < self._look_at
 
     def _anybody_without_answer(self) -> bool:
         waiting = (futures for waiters in self._waiting.values() for futures in waiters.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, cast
 
 import pytest
@@ -65,7 +65,13 @@ async def test_a_listener_gets_element_after_element_until_it_is_cut_off(
 ) -> None:
     """Also after a while without any."""
     taken: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue()
-    listening = asyncio.create_task(pops.listen((b"some:a", b"some:b"), lambda *each: taken.put_nowait(each)))
+
+    def take(popped: Sequence[bytes] | None) -> bool:
+        if popped is not None:
+            taken.put_nowait((popped[0], popped[1]))
+        return True
+
+    listening = asyncio.create_task(pops.listen((b"some:a", b"some:b"), take))
     for n in range(5):
         await _push(redis, "some:a", f"{n}", "more")
         await _push(redis, "some:b", f"{n}")
@@ -80,15 +86,31 @@ async def test_a_listener_gets_element_after_element_until_it_is_cut_off(
         await asyncio.wait_for(listening, 5)
 
 
+async def test_a_listener_ends_when_it_has_enough(redis: Redis, pops: BlockingPops) -> None:
+    taken: list[Any] = []
+
+    def take(popped: Any) -> bool:
+        taken.append(popped and popped[1])
+        return len(taken) % 2 == 1
+
+    await _push(redis, "some:a", "1", "2", "3", "4", "5")
+    await pops.listen((b"some:a",), take)
+    await pops.listen((b"some:a",), take)
+    assert taken == [b"1", b"2", b"3", b"4"]
+    await pops.listen((b"some:a",), take)
+    assert taken[4:] == [b"5", None]
+
+
 async def test_what_an_element_sets_off_is_written_before_the_next_pop(redis: Redis) -> None:
     """Somebody waits for that; the server would read the pop first."""
     pops = BlockingPops(redis, 5)
     order: list[str] = []
     taken = asyncio.Event()
 
-    def take(name: bytes, element: bytes) -> None:
+    def take(popped: Any) -> bool:
         loop.call_soon(order.append, "set off")
         taken.set()
+        return True
 
     loop = asyncio.get_running_loop()
     listening = asyncio.create_task(pops.listen((b"some:a",), take))
