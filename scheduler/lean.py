@@ -13,6 +13,7 @@ from typing import NamedTuple
 _FUNCTION = re.compile(r"local function (\w+)\(")
 _CONSTANT = re.compile(r"local (\w+) = (?:KEYS\[1\] \.\. '[^']*'|-?[\d.]+|'[^']*')(?: --.*)?$")
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_OWN = re.compile(r"^ local (?:function )?(\w+)", re.MULTILINE)
 
 
 class _Piece(NamedTuple):
@@ -25,7 +26,8 @@ class _Piece(NamedTuple):
 def lean(text: str) -> str:
     """The script without the functions, names of keys and constants that nothing in it leads to.
 
-    A word of that name anywhere, even in a string, counts as a use. Code of inner levels must be indented.
+    A word of that name anywhere, even in a string, counts as a use, but for what a part made only when it is
+    needed defines itself. Code of inner levels must be indented, that of such a part by one space.
     """
     pieces = list(_pieces(text.splitlines()))
     used: set[str] = set()
@@ -34,9 +36,15 @@ def lean(text: str) -> str:
     while found:
         kept.update(found)
         for at in found:
-            used.update(_WORD.findall(pieces[at].text))
+            used.update(_uses(pieces[at].text))
         found = [at for at, piece in enumerate(pieces) if at not in kept and piece.name in used]
     return "\n".join(piece.text for at, piece in enumerate(pieces) if at in kept)
+
+
+def _uses(text: str) -> set[str]:
+    words = {word.group(): word.start() for word in reversed([*_WORD.finditer(text)])}
+    own = {name.group(1) for name in _OWN.finditer(text) if words[name.group(1)] == name.start(1)}
+    return words.keys() - own
 
 
 def _pieces(lines: list[str]) -> Iterator[_Piece]:

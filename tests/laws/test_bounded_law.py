@@ -84,7 +84,7 @@ async def test_delayed_actions_that_are_due_all_at_once_come_in_bounded_numbers(
 
 
 async def test_a_claim_without_a_bound_is_found_out(prepare: Prepare) -> None:
-    sound, unsound = "end_due_holds(now_ms, DUE_AT_ONCE)\n", "end_due_holds(now_ms, 1000000)\n"
+    sound, unsound = "end_holds_due(now_ms, DUE_AT_ONCE)\n", "end_holds_due(now_ms, 1000000)\n"
     with mutated("claim", sound, unsound), pytest.raises(AssertionError):
         await test_holds_that_end_all_at_once_come_back_in_bounded_numbers(prepare)
 

@@ -130,5 +130,5 @@ async def test_what_a_worker_without_a_free_slot_knows_to_be_due_another_gets_to
 
 
 async def test_a_hold_that_never_ends_is_found_out(prepare: Prepare) -> None:
-    with mutated("claim", "end_due_holds(now_ms, DUE_AT_ONCE)\n", "\n"), pytest.raises(AssertionError):
+    with mutated("claim", "end_holds_due(now_ms, DUE_AT_ONCE)\n", "\n"), pytest.raises(AssertionError):
         await test_a_held_tenant_starts_the_moment_its_limit_frees(prepare, "fixed")

@@ -92,6 +92,31 @@ def test_what_only_a_function_without_callers_uses_is_not_sent_either() -> None:
     assert lean("\n".join(texts)).splitlines() == ["local B = 2", "return B"]
 
 
+def test_what_a_deferred_part_defines_itself_it_does_not_need_from_outside() -> None:
+    f, g = "local function f() return 1 end", "local function g() return 2 end"
+    rest = (
+        "local function rest()",
+        " local a = g()",
+        " local function f() return a end",
+        " return f()",
+        "end",
+    )
+    kept = lean("\n".join((f, g, *rest, "return rest()"))).splitlines()
+    assert kept == [g, *rest, "return rest()"]
+
+
+def test_what_a_deferred_part_uses_before_it_defines_it_is_sent() -> None:
+    f = "local function f() return 1 end"
+    rest = (
+        "local function rest()",
+        " local a = f()",
+        " local function f() return a end",
+        " return f()",
+        "end",
+    )
+    assert f in lean("\n".join((f, *rest, "return rest()"))).splitlines()
+
+
 def test_a_statement_stays_and_so_does_what_it_uses() -> None:
     text = "local T = {}\nlocal function f() return 1 end\nT.f = f\nlocal function g()\n  f()\nend\nreturn 1"
     assert lean(text).splitlines() == [

@@ -38,12 +38,12 @@ local function anything_rare()
   return redis.call('EXISTS', unpack(keys)) > 0
 end
 
-local promote_due, end_due_holds, next_due
+local promote_due, end_holds_due, next_due
 local has_rare = anything_rare()
 if has_rare then
-  promote_due, end_due_holds, next_due = promote()
+  promote_due, end_holds_due, next_due = promote()
   promote_due(now_ms, DUE_AT_ONCE)
-  end_due_holds(now_ms, DUE_AT_ONCE)
+  end_holds_due(now_ms, DUE_AT_ONCE)
   pauses()(now_ms)
 end
 
@@ -303,7 +303,7 @@ if left_behind or resuming_type then
   reply[4] = 1
   if planned >= asked then wake_one() end
 else
-  if #held > 0 and not next_due then promote_due, end_due_holds, next_due = promote() end
+  if #held > 0 and not next_due then promote_due, end_holds_due, next_due = promote() end
   local due = next_due and next_due() or 0
   if blocked_until < math.huge and (due == 0 or blocked_until < due) then due = math.ceil(blocked_until) end
   if #owned / 2 < asked then

@@ -1,13 +1,8 @@
--- @keys owned cancelling scheduled returned callback counters
--- @include owned
--- @include returned
+-- @keys owned cancelling scheduled callback counters held attempts
+-- @include stream
 -- @include settle
--- @include bury
 -- @include events
--- @include wake
--- @include run_time
--- @include attempts
--- @include backpressure
+-- @defer finish_rest
 
 -- `finish` of any number of actions, whatever became of them; its header tells the arguments and the reply.
 
@@ -26,6 +21,12 @@ local closed, measured, corrections = {}, {}, {}
 local failed_before, histories = {}, {}
 local accepted, counts = 0, {} -- outcome → stream → how many
 local hows, told = {}, nil
+
+local rest -- of the functions, made when one of them is needed
+
+local function need_rest()
+  rest = rest or finish_rest()
+end
 
 -- `at`: where it is in the arguments; its run goes from the item `first` to `last`.
 local function read_how(at, first, last)
@@ -49,15 +50,17 @@ end
 -- In a tier fair by run time: charge what it took instead of what was expected.
 local function measure(n, stream, outcome)
   if outcome == 'expired' then return end
-  local _, _, _, _, charge, weight, action_type = parse_owned(records[n])
+  need_rest()
+  local _, _, _, _, charge, weight, action_type = rest.parse_owned(records[n])
   local run_time_us = tonumber(string.match(line_of(n), RUN_TIME_IN_EVENT) or 0)
-  local delta = charge_for(run_time_us, tonumber(weight)) - tonumber(charge)
+  local delta = rest.charge_for(run_time_us, tonumber(weight)) - tonumber(charge)
   corrections[stream] = (corrections[stream] or 0) + delta
   if outcome ~= 'cancelled' then measured[#measured + 1] = {stream, action_type, run_time_us} end
 end
 
 -- What is not all over with the acknowledgement.
 local function note(n, id, how, stream, entry, attempt)
+  need_rest()
   entry_of[n], attempt_of[n] = entry, attempt
   if attempt ~= '1' then failed_before[#failed_before + 1] = id end
   if how.outcome == 'dead' then
@@ -153,6 +156,7 @@ local not_now, later = {}, false
 local function extra_of(how)
   if how.extra == '' then return {} end
   local extra = cjson.decode(how.extra)
+  need_rest()
   if extra.scope then not_now[extra.scope] = math.max(extra.until_ms, not_now[extra.scope] or 0) end
   return extra
 end
@@ -162,8 +166,8 @@ end
 -- as long as that is not, the copy is not tried again.
 local function again(n, id, how)
   local stream, attempt, outcome = stream_of[n], tonumber(attempt_of[n]), how.outcome
-  if not park(stream, entry_of[n], outcome == 'snoozed' and attempt - 1 or attempt) then
-    bury_lost(id, stream, now_ms, attempt)
+  if not rest.park(stream, entry_of[n], outcome == 'snoozed' and attempt - 1 or attempt) then
+    rest.bury_lost(id, stream, now_ms, attempt)
     settle(id, 'dead', how.reply_to, ARGV[how.responses + n], response_ttl_ms, how.unique_key)
     return
   end
@@ -179,13 +183,13 @@ local function again(n, id, how)
   end
   local extra = extra_of(how)
   local line = outcome == 'retry' and extra.attempt
-  if line then redis.call('HSET', attempts_key, id, (add_attempt(histories[id], line, 0))) end
+  if line then redis.call('HSET', attempts_key, id, (rest.add_attempt(histories[id], line, 0))) end
   local due_ms = tonumber(how.due_ms)
   if due_ms > now_ms then
     redis.call('ZADD', scheduled_key, due_ms, id)
     later = true
   else
-    group(at_once, stream, entry_of[n])
+    rest.group(at_once, stream, entry_of[n])
   end
 end
 
@@ -196,8 +200,8 @@ local function close(n, id, how)
   if how.extra == '' and outcome ~= 'dead' then return end
   local extra = extra_of(how)
   if outcome == 'dead' then
-    bury(stream_of[n], now_ms, extra.reason or '', attempt_of[n], fields_of[n][2], fields_of[n][4],
-      attempt_lines(histories[id], extra.attempt))
+    rest.bury(stream_of[n], now_ms, extra.reason or '', attempt_of[n], fields_of[n][2], fields_of[n][4],
+      rest.attempt_lines(histories[id], extra.attempt))
   end
   local queue = extra.callback_queue
   -- Never push to a name taken on trust: it has this domain's callback prefix or nothing is pushed.
@@ -233,14 +237,20 @@ end
 
 write_all('HDEL', owned_prefix .. worker_id, finished)
 local cancelling_key = cancelling_prefix .. worker_id
-if redis.call('EXISTS', cancelling_key) == 1 then write_all('SREM', cancelling_key, finished) end
-write_settled(now_ms, duplicate_window_ms)
-if #measured > 0 then learn_all(now_ms, measured) end
-correct_tags(corrections)
-if next(at_once) then put_back(at_once) end
-press(not_now, now_ms, event_lines)
--- For what is due later, too: who sleeps planned without it, and who hands it in may claim nothing by then.
-if end_concurrency_holds(streams) > 0 or next(at_once) or later then wake_one() end
+local is_quiet = redis.call('EXISTS', cancelling_key, held_key, parents_key, cancel_asked_key) == 0
+if not is_quiet then
+  need_rest()
+  if redis.call('EXISTS', cancelling_key) == 1 then write_all('SREM', cancelling_key, finished) end
+end
+write_settled(now_ms, duplicate_window_ms, is_quiet)
+if rest then
+  if #measured > 0 then rest.learn_all(now_ms, measured) end
+  rest.correct_tags(corrections)
+  if next(at_once) then rest.put_back(at_once) end
+  rest.press(not_now, now_ms, event_lines)
+  -- For what is due later, too: who sleeps planned without it, and who hands it in may claim nothing by then.
+  if not is_quiet and rest.end_concurrency_holds(streams) > 0 or next(at_once) or later then rest.wake_one() end
+end
 
 for outcome, of_outcome in pairs(counts) do
   local per_tier = {}

@@ -80,10 +80,11 @@ local function forget_children(now)
   end)
 end
 
-local function write_settled(now, duplicate_window_ms)
+-- `is_quiet`: nothing is to be cancelled, and nothing has sent others.
+local function write_settled(now, duplicate_window_ms, is_quiet)
   if ended_count == 0 then return end
   write_all('HDEL', actions_key, ended_ids)
-  local has_rare = redis.call('EXISTS', parents_key, cancel_asked_key) > 0
+  local has_rare = not is_quiet and redis.call('EXISTS', parents_key, cancel_asked_key) > 0
   if has_rare and redis.call('EXISTS', parents_key) == 1 then forget_children(now) end
   local known = done_prefix .. math.floor(now / duplicate_window_ms)
   write_all('HSET', known, ended_outcomes)
