@@ -15,6 +15,7 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextvars import Context, copy_context
 from typing import Any
 
 from redis.asyncio import Redis
@@ -126,13 +127,14 @@ class Asked:
     Or somebody is told as soon as they are there, before anybody is woken.
     """
 
-    __slots__ = ("_awaited", "_count", "_error", "_loop", "_replies", "_told", "over")
+    __slots__ = ("_awaited", "_context", "_count", "_error", "_loop", "_replies", "_told", "over")
 
     def __init__(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
         self._count = count
         self._loop = loop
         self._replies: list[Any] = []
         self._told: Callable[[list[Any] | Exception], None] | None = None
+        self._context: Context | None = None
         self._awaited: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self.over = count == 0
@@ -142,7 +144,7 @@ class Asked:
         if self.over:
             told(self._replies if self._error is None else self._error)
         else:
-            self._told = told
+            self._told, self._context = told, copy_context()
 
     def __await__(self) -> Generator[Any, None, list[Any]]:
         if self.over and self._count:
@@ -172,8 +174,9 @@ class Asked:
         self.over = True
         if self._awaited is not None and not self._awaited.done():
             self._awaited.set_result(None)
-        if self._told is not None:
-            self._told(answer)
+        told, self._told = self._told, None
+        if told is not None and self._context is not None:
+            self._context.run(told, answer)  # not in that of whoever opened the connection
 
 
 async def _from_pool(pool: Any) -> Any:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 import unittest.mock
+import weakref
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -16,7 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from nooble_tasks import multiplexed as module
 from nooble_tasks.multiplexed import Multiplexed, multiplexed
-from tests.nooble_tasks.support import connect
+from tests.nooble_tasks.support import connect, soon
 
 pytest.importorskip("hiredis")
 
@@ -76,6 +79,47 @@ async def test_who_asks_to_be_told_is_told_before_anybody_is_woken(shared: Multi
     assert isinstance(error, ResponseError)
     asked.tell(order.append)
     assert order[2] is order[0], "also when it is over"
+
+
+async def test_who_asks_to_be_told_is_told_in_its_own_context(redis: Redis) -> None:
+    """And not in that of a handler whose call happened to open the connection."""
+    mark = ContextVar("mark", default="nobody's")
+    shared = multiplexed(redis)
+
+    async def handler() -> None:
+        mark.set("a handler's")
+        await shared.execute_command("PING")
+
+    await asyncio.create_task(handler())
+    found = asyncio.get_running_loop().create_future()
+    asked = shared.ask([("PING",)])
+    asked.tell(lambda replies: found.set_result(mark.get()))
+    assert await soon(found) == "nobody's"
+    await shared.disconnect()
+
+
+async def test_nothing_is_kept_of_who_was_told(shared: Multiplexed) -> None:
+    """A worker's turn knows its own answer: together they would be left to the collector of garbage."""
+
+    class Turn:
+        def __init__(self) -> None:
+            self.ended = asyncio.get_running_loop().create_future()
+
+        def told(self, replies: object) -> None:
+            self.ended.set_result(replies)
+
+    await shared.execute_command("PING")
+    turn = Turn()
+    turn.asked = shared.ask([("PING",)])  # type: ignore[attr-defined]
+    turn.asked.tell(turn.told)  # type: ignore[attr-defined]
+    assert await soon(turn.ended) == [b"PONG"]
+    gone = weakref.ref(turn)
+    gc.disable()
+    try:
+        del turn
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 async def test_who_asks_to_be_told_is_told_that_the_connection_broke(
