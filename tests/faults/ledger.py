@@ -163,18 +163,18 @@ class Ledger:
             if event.tier != "open":  # in which nothing is limited
                 self.attempts.append(event)
 
-    async def until_ended(self, many: int | None = None) -> None:
+    async def until_ended(self, many: int | None = None, *, patience_s: float = PATIENCE_S) -> None:
         """Wait until so many of the accepted have ended; None: all of them."""
         wanted = len(self.accepted) if many is None else many
         ended = -1
-        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        deadline = asyncio.get_running_loop().time() + patience_s
         while ended < wanted:
             try:
                 now_ended = await self.ended()
             except (RedisError, OSError):
                 now_ended = ended  # the server may be what is being broken
             if now_ended > ended:  # patience is with those that get on
-                ended, deadline = now_ended, asyncio.get_running_loop().time() + PATIENCE_S
+                ended, deadline = now_ended, asyncio.get_running_loop().time() + patience_s
             assert asyncio.get_running_loop().time() < deadline, await self._complaint(ended, wanted)
             await asyncio.sleep(_LOOK_EVERY_S)
 
