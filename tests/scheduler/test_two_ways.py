@@ -68,8 +68,16 @@ MORE: Verbs = [
 ]
 """What the oracle does not know."""
 
+SCENES = st.tuples(
+    st.sampled_from(
+        ["cancelled_and_again", "overridden", "crowded", "beside_a_stranger", "under_another_policy"]
+    ),
+    NUMBER,
+)
+"""Steps that meet more than one thing that a short way has to look for."""
+
 ALL_RARE = one_of([*histories.RARE, *MORE])
-STEP = one_of(USUAL) | one_of(USUAL) | one_of(TIME) | ALL_RARE
+STEP = one_of(USUAL) | one_of(USUAL) | one_of(TIME) | ALL_RARE | SCENES
 HISTORY = st.lists(STEP, min_size=STEPS, max_size=STEPS) | st.lists(
     one_of([*USUAL, *histories.OFTEN]) | ALL_RARE, min_size=STEPS, max_size=STEPS
 )

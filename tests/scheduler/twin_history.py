@@ -103,7 +103,7 @@ class History:
         self.owned.update({action.action_id: (worker, action) for action in actions})
 
     async def complete(self, number: int, size: int, stale: bool) -> None:
-        for worker, action in self._some_owned([number]):
+        for worker, action in await self._some_taken([number]):
             finish = Finish(action, Outcome.COMPLETED, b"r" * size, run_time_us=7 * size)
             await self.engine.finish(self.domain, worker, [finish])
             self._forget(worker, action)
@@ -112,7 +112,7 @@ class History:
             await self.world.finish(action, worker=worker)
 
     async def complete_and_claim(self, number: int, slots: int) -> None:
-        for worker, action in self._some_owned([number]):
+        for worker, action in await self._some_taken([number]):
             finish = Finish(action, Outcome.COMPLETED, b"r", run_time_us=7_000)
             _, claim = await self.engine.finish_and_claim(self.domain, worker, [finish], slots)
             self._forget(worker, action)
@@ -122,7 +122,7 @@ class History:
         self, numbers: list[int], outcome: Outcome, delay: int, run_time_us: int, pressed: tuple[str, int]
     ) -> None:
         by_worker: dict[str, list[Finish]] = {}
-        for worker, action in self._some_owned(numbers):
+        for worker, action in await self._some_taken(numbers):
             queue = self.world.keys.callback(self.domain, "query", "done") if numbers[0] % 3 == 0 else ""
             reason = "no" if outcome in (Outcome.RETRY, Outcome.DEAD) else ""
             due_ms, until_ms = self.world.now + delay, self.world.now + pressed[1]
@@ -136,7 +136,7 @@ class History:
         await self.complete(number, 1, stale=True)
 
     async def release(self, numbers: list[int], has_begun: bool) -> None:
-        for worker, action in self._some_owned(numbers):
+        for worker, action in await self._some_taken(numbers):
             begun = {action.action_id} if has_begun else set[str]()
             await self.engine.release(self.domain, worker, [action], begun)
             self._forget(worker, action)
@@ -209,7 +209,7 @@ class History:
         self.world.clock.advance(ms)
 
     async def adopt(self, number: int) -> None:
-        for _, action in self._some_owned([number]):
+        for _, action in await self._some_taken([number]):
             await children.adopt(self.engine, self.domain, action.action_id, ["child"])
 
     async def schedule(self, tenant: str, seconds: int) -> None:
@@ -227,7 +227,7 @@ class History:
             await letters.redrive(self.domain, page[:2])
 
     async def cancel_running(self, number: int) -> None:
-        for _, action in self._some_owned([number]):
+        for _, action in await self._some_taken([number]):
             await self.world.cancel(action.action_id)
 
     async def other_process(self, number: int) -> None:
@@ -240,6 +240,9 @@ class History:
     async def strange(self, tenant: str, tier: int, what: str) -> None:
         """Somebody else writes to what is ours."""
         redis, stream = self.twins, self.world.stream(tenant, self._tier(tier))
+        there: Any = await redis.mine("KEYS", self.world.stream("*", "*"))
+        if there:
+            stream = sorted(there)[tier % len(there)].decode()
         if what == "set":
             await redis.execute_command("DEL", stream)
             await redis.execute_command("SET", stream, "theirs", "PX", 3_600_000)
@@ -266,6 +269,43 @@ class History:
             flat = [part for pair in fields.items() for part in pair]
             await self.twins.execute_command("EVAL", ADD, 1, stream, *flat)
 
+    async def cancelled_and_again(self, number: int) -> None:
+        """Who claims it again is told."""
+        await self.cancel_running(number)
+        outcome = [Outcome.RETRY, Outcome.SNOOZED, Outcome.COMPLETED][number % 3]
+        await self.finish([number], outcome, 0, 7, ("", 0))
+        await self.claim("w2", 1 + number % 2)
+
+    async def overridden(self, number: int) -> None:
+        limits = [{"rate": "1/second"}] if number % 3 == 0 else None
+        await overrides.set_override(*self.where, "a", by="me", weight=4.0, limits=limits)
+        await self.one("ab"[number % 2], "0", 0, 0, "", "", slots=1 + number % 3)
+
+    async def crowded(self, number: int) -> None:
+        """Tiers that get nothing save up, till one action is left, or none."""
+        made = [
+            self._new("embedding.b", tenant, tier, 0, 0, "", "") for tier in self.tiers for tenant in "ab"
+        ]
+        await self.world.enqueue(*made)
+        for _ in range(1 + number % 3):
+            await self.claim("w1", 1)
+        for action in made[number % 2 :]:
+            if action.action_id not in self.owned:
+                await self.world.cancel(action.action_id)
+        await self.claim("w1", 1 + number % 2)
+
+    async def beside_a_stranger(self, number: int) -> None:
+        await self.calm()
+        await self.one("a", "0", 0, 0, "c1", "", slots=0)
+        await self.strange("a", 0, ["junk", "copy", "xdel", "trim"][number % 4])
+        await self.claim("w1", 1 + number % 3)
+
+    async def under_another_policy(self, number: int) -> None:
+        await self.calm()
+        await self.publish(number)
+        await self.other_process(number // 3)
+        await self.one("a", "0", 0, 0, "c1", "", slots=1 + number % 2)
+
     async def calm(self) -> None:
         """Whatever stands in the way ends, and all that can be done is done."""
         for what in range(4):
@@ -290,7 +330,9 @@ class History:
     def _tier(self, number: int) -> str:
         return self.tiers[number % len(self.tiers)]
 
-    def _some_owned(self, numbers: list[int]) -> list[tuple[str, Claimed]]:
+    async def _some_taken(self, numbers: list[int]) -> list[tuple[str, Claimed]]:
+        if not self.owned:
+            await self.claim("w1", 1 + numbers[0] % 2)
         names = sorted(self.owned)
         chosen = {names[number % len(names)] for number in numbers} if names else set()
         return [self.owned[name] for name in sorted(chosen)]

@@ -151,16 +151,17 @@ class Twins(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         if self.other is None:
-            return await self._mine(*args, **options)
+            return await self.mine(*args, **options)
         replies: list[Any] = []
-        for side, run in enumerate((self._mine, self.other.execute_command)):
+        for side, run in enumerate((self.mine, self.other.execute_command)):
             try:
                 replies.append(await run(*self._for(side, args), **options))
             except ResponseError as error:  # both fail, or none
                 replies.append(error)
         return _the_same(args, *replies)
 
-    async def _mine(self, *args: Any, **options: Any) -> Any:
+    async def mine(self, *args: Any, **options: Any) -> Any:
+        """Ask the first alone."""
         return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     async def execute_together(self, commands: list[tuple[Any, ...]]) -> list[Any]:
@@ -192,12 +193,12 @@ class Twins(Redis):
 
     async def went_short(self) -> dict[str, int]:
         """How many calls of each verb ended on its short way."""
-        long = await self._mine("MGET", *[f"{OF_TEST}long:{verb}" for verb in VERBS])
+        long = await self.mine("MGET", *[f"{OF_TEST}long:{verb}" for verb in VERBS])
         return {verb: self.calls[verb] - int(count or 0) for verb, count in zip(VERBS, long, strict=True)}
 
     async def check_all_is_the_same(self) -> None:
         """Every key of both databases, its type, what is in it, and whether it ends by itself."""
-        first = await self._mine("EVAL", EVERYTHING, 0)
+        first = await self.mine("EVAL", EVERYTHING, 0)
         second = await self.other.execute_command("EVAL", EVERYTHING, 0)
         mine, its = ({key: rest for key, *rest in found} for found in (first, second))
         for key in sorted({*mine, *its}):
