@@ -19,16 +19,19 @@ def duration(milliseconds: float | None) -> str:
     """Two or three digits that matter, with a unit: 4 ms, 1.2 s, 35 s, 2.1 min, 11.4 h, 20 days."""
     if milliseconds is None:
         return DASH
-    if milliseconds < 1_000:
+    if milliseconds < 999.5:
         return f"{milliseconds:.0f} ms"
     seconds = milliseconds / 1_000
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
-    if seconds < 100:
+    if seconds < 99.5:
         return f"{seconds:.0f} s"
-    if seconds < 6_000:
+    if seconds < 5_997:
         return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3_600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
+    days = seconds / 86_400
+    if days < 2:
+        return f"{seconds / 3_600:.1f} h"
+    return f"{days:.1f} days" if days < 9.95 else f"{days:,.0f} days"
 
 
 def count(number: int) -> str:

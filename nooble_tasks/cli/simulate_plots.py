@@ -11,12 +11,38 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import pairwise
 
-from .figures import duration
-
 _COLOURS = ("#2f6fdb", "#d9822b", "#2e9e6b", "#b04fc4", "#c2372e", "#5d7d8c", "#9a8a1f", "#3aa6b9")
 _WIDTH, _HEIGHT = 860, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 40, 34, 30
 _LONGEST_LABEL = 44
+_S, _MIN, _H, _D = 1_000, 60_000, 3_600_000, 86_400_000
+_WAITS = (
+    (10, "10 ms"),
+    (100, "100 ms"),
+    (_S, "1 s"),
+    (10 * _S, "10 s"),
+    (_MIN, "1 min"),
+    (10 * _MIN, "10 min"),
+    (2 * _H, "2 h"),
+    (_D, "1 day"),
+    (10 * _D, "10 days"),
+    (100 * _D, "100 days"),
+    (1_000 * _D, "1,000 days"),
+)
+"""What the scale of waits shows: each some ten times the one before, in words that need no reckoning."""
+
+_TICKS = tuple(
+    (number * unit, unit, word)
+    for unit, word, numbers in (
+        (1, "ms", (1, 2, 5, 10, 20, 50, 100, 200, 500)),
+        (_S, "s", (1, 2, 5, 10, 15, 30)),
+        (_MIN, "min", (1, 2, 5, 10, 15, 30)),
+        (_H, "h", (1, 2, 3, 6, 12)),
+        (_D, "days", (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)),
+    )
+    for number in numbers
+)
+_MOST_TICKS = 6
 
 
 def colour_of(number: int) -> str:
@@ -25,28 +51,26 @@ def colour_of(number: int) -> str:
 
 
 def curves(series: Mapping[str, Sequence[tuple[int, int]]]) -> str:
-    """Durations over time, one line each, on a logarithmic scale that begins at 1 ms."""
+    """Durations over time, one line each, on a logarithmic scale."""
     points = [point for line in series.values() for point in line]
-    last_ms = max((at for at, _ in points), default=0) or 1
     moments = sorted({at for at, _ in points})
     step_ms = min((later - at for at, later in pairwise(moments)), default=1)
-    decades = max(math.ceil(math.log10(max((ms for _, ms in points), default=1) + 1)), 1)
+    until_ms = max(moments, default=0) + step_ms
+    longest = max((ms for _, ms in points), default=0)
+    shown = sum(ms < longest for ms, _ in _WAITS) + 1
+    top = max(longest, _WAITS[min(shown, len(_WAITS)) - 1][0])
 
     def x(at_ms: float) -> float:
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * at_ms / last_ms
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * at_ms / until_ms
 
     def y(ms: float) -> float:
-        return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * math.log10(ms + 1) / decades
+        return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * math.log10(ms + 1) / math.log10(top + 1)
 
     parts = []
-    for decade in range(decades + 1):
-        at = y(10**decade - 1)
-        label = duration(10**decade) if decade else "0"
-        parts.append(_rule(_LEFT, at, _WIDTH - _RIGHT, at))
-        parts.append(_text(_LEFT - 8, at + 4, label, "end"))
-    for step in range(5):
-        at_ms = last_ms * step / 4
-        parts.append(_text(x(at_ms), _HEIGHT - 8, duration(at_ms) if step else "0", "middle"))
+    for ms, label in ((0, "0"), *_WAITS[:shown]):
+        parts.append(_rule(_LEFT, y(ms), _WIDTH - _RIGHT, y(ms)))
+        parts.append(_text(_LEFT - 8, y(ms) + 4, label, "end"))
+    parts += [_text(x(at), _HEIGHT - 8, label, "middle") for at, label in moments_of(until_ms)]
     for number, (name, line) in enumerate(series.items()):
         colour = colour_of(number)
         for piece in _pieces(line, step_ms):
@@ -58,6 +82,13 @@ def curves(series: Mapping[str, Sequence[tuple[int, int]]]) -> str:
         parts.append(_box(_LEFT + number * 150, 8, 12, 12, colour))
         parts.append(_text(_LEFT + number * 150 + 18, 18, name, "start"))
     return _svg(_HEIGHT, parts)
+
+
+def moments_of(until_ms: int) -> list[tuple[int, str]]:
+    """A few round moments from the beginning on: 0, 6 h, 12 h, 18 h, 24 h."""
+    every, unit, word = next((tick for tick in _TICKS if until_ms <= tick[0] * _MOST_TICKS), _TICKS[-1])
+    upto = round(until_ms * 1.01)  # the last arrival comes a little before a round end
+    return [(at, f"{at // unit:,} {word}" if at else "0") for at in range(0, upto + 1, every)]
 
 
 def _pieces(line: Sequence[tuple[int, int]], step_ms: int) -> list[list[tuple[int, int]]]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from nooble_tasks._engine import Policy, simulation
 
 from .console import err
+from .figures import duration
 
 _OPTIONS = {"appendonly": "no", "maxmemory": "0"}
 
@@ -37,11 +38,13 @@ class Verdict(NamedTuple):
 
 
 class Smallest(NamedTuple):
-    """How many workers a policy needs to meet all targets; None: more than were tried."""
+    """How many workers a policy needs to meet all targets; None: not even ``tried`` do, and ``why``."""
 
     policy: str
     slots: int
     workers: int | None
+    tried: int
+    why: str = ""
 
 
 @dataclass
@@ -148,8 +151,28 @@ async def _smallest(
                 report = await bench.report(policy, simulation.Fleet(count, slots))
                 if all(target.met(report) for target in targets):
                     workers = count
-        found.append(Smallest(policy.source, slots, workers))
+        most = question.max_workers if len(tried) == 1 else tried[-1]
+        why = ""
+        if workers is None:
+            why = _why_missed(await bench.report(policy, simulation.Fleet(most, slots)), targets)
+        found.append(Smallest(policy.source, slots, workers, most, why))
     return found
+
+
+def _why_missed(report: simulation.Report, targets: Sequence[simulation.Target]) -> str:
+    """What is too much on the largest fleet, and what holds it: workers do not help against limits."""
+    parts = []
+    for target in targets:
+        if target.met(report):
+            continue
+        tier = report.tier(target.tier)
+        words = f"{target.tier}.{target.measure} is {duration(target.value_ms(report))} there"
+        if tier and tier.refused:
+            words += f", {sum(tier.refused.values()):,} are refused"
+        elif tier and tier.held_ms:
+            words += f", held by {max(tier.held_ms, key=lambda why: tier.held_ms[why])}"
+        parts.append(words)
+    return "; ".join(parts)
 
 
 class _Bench:

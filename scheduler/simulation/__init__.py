@@ -12,7 +12,7 @@ tier's timeout; there are no retries, and a round trip to the server takes no ti
 from .arrivals import Arrival, Load
 from .errors import OptionError, ScenarioError, SimulationError, TraceError
 from .fleet import Target, parse_target, smallest_fleet
-from .report import Report, report_on
+from .report import Report, TenantReport, TierReport, report_on
 from .runner import Fleet, Simulated, simulate
 from .spans import span_ms
 from .tier_rules import TierRule, parse_tier_rule
@@ -30,6 +30,8 @@ __all__ = [
     "Simulated",
     "SimulationError",
     "Target",
+    "TenantReport",
+    "TierReport",
     "TierRule",
     "TraceError",
     "TraceFormat",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..errors import nearest
 from .errors import OptionError
 from .report import Report
-from .spans import span_ms
+from .spans import span_ms, span_text
 
 MEASURES = ("p50", "p95", "p99", "max", "starvation")
 
@@ -21,7 +21,7 @@ class Target(NamedTuple):
     most_ms: int
 
     def __str__(self) -> str:
-        return f"{self.tier}.{self.measure}={self.most_ms / 1000:g}s"
+        return f"{self.tier}.{self.measure}={span_text(self.most_ms)}"
 
     def value_ms(self, report: Report) -> int:
         """What the tier has; 0 when nothing of it waited."""

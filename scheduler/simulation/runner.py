@@ -21,6 +21,7 @@ from ..errors import nearest
 from ..model import Claimed, Finish, NewAction, Outcome
 from ..registry import Registry
 from ..tiers import Policy
+from ..usage import tenant_limits
 from .arrivals import Arrival, Load
 from .errors import SimulationError
 from .held import Held, HeldTime
@@ -114,6 +115,7 @@ class _Simulation:
         self._redis, self._progress = redis, progress
         self._clock = ManualClock(load.start_ms)
         self._engine = Engine(redis, policy=policy, clock=self._clock, lease_ms=_LEASE_MS)
+        self._looking = Engine(redis, policy=policy, clock=self._clock)  # beside the workers' connection
         digits = len(str(fleet.workers))
         self._workers = [_Worker(n, f"w{n:0{digits}}") for n in range(1, fleet.workers + 1)]
         self._by_name = {worker.name: worker for worker in self._workers}
@@ -129,11 +131,7 @@ class _Simulation:
         self._held = HeldTime()
         self._waiting: Counter[str] = Counter()
         compiled = policy.compile(self._domain)
-        self._shared = {
-            tier.name: "limits of the tier" if tier.tier_limits else "limits of the domain"
-            for tier in compiled.tiers
-            if tier.tier_limits or compiled.domain_limits
-        }
+        self._shared = {tier.name for tier in compiled.tiers if tier.tier_limits or compiled.domain_limits}
         self._result = Simulated(load, policy, fleet)
 
     async def run(self) -> Simulated:
@@ -241,7 +239,7 @@ class _Simulation:
             self._next_turn(worker)
         self._look(now_ms)
         if not worker.claimable:
-            self._see_shared_limits(now_ms)
+            await self._see_shared_limits(now_ms)
 
     def _finish(self, claimed: Claimed, number: int, now_ms: int) -> Finish:
         self._held.finished(f"{claimed.tenant_id}:{claimed.tier}", now_ms)
@@ -283,14 +281,22 @@ class _Simulation:
             worker.claimable = True
             self._next_turn(worker)
 
-    def _see_shared_limits(self, now_ms: int) -> None:
+    async def _see_shared_limits(self, now_ms: int) -> None:
         """Somebody has a free slot and a tier's tenants wait unheld: its shared limits are in the way."""
         if not self._shared:
             return
-        free = {scope for scope in self._waiting if not self._held.is_held(scope, now_ms)}
-        for tier in {scope.rpartition(":")[2] for scope in free}:
+        free = sorted(scope for scope in self._waiting if not self._held.is_held(scope, now_ms))
+        for tenant, _, tier in (scope.rpartition(":") for scope in free):
             if tier in self._shared and not self._held.is_held(f"*:{tier}", now_ms):
-                self._held.begin(f"*:{tier}", self._shared[tier], now_ms, float("inf"))
+                why = await self._shared_limit(tenant, tier)
+                self._held.begin(f"*:{tier}", why, now_ms, float("inf"))
+
+    async def _shared_limit(self, tenant: str, tier: str) -> str:
+        """Which limit of all its tenants a tier waits for: of those used up the one that frees last."""
+        limits = (await tenant_limits(self._looking, self._domain, tenant, tier)).limits
+        spent = [each for each in limits if each.scope in ("tier", "domain") and not each.remaining]
+        last = max(spent, key=lambda each: each.more_at_ms, default=None)
+        return f"{last.name} of the {last.scope}" if last else "shared limits"
 
 
 __all__ = ["Fleet", "Progress", "Ran", "Simulated", "simulate"]

@@ -27,3 +27,11 @@ def _not_negative(ms: int) -> int:
     if ms < 0:
         raise ValueError("a length of time is not negative")
     return ms
+
+
+def span_text(ms: int) -> str:
+    """As people write it: 250ms, 2s, 1.5h, 30min, 1d; read by :func:`span_ms` it is the same again."""
+    for unit in ("d", "h", "min", "s"):
+        if ms and ms % (_UNITS[unit] // 2) == 0 and ms >= _UNITS[unit]:
+            return f"{ms / _UNITS[unit]:g}{unit}"
+    return f"{ms}ms" if ms < 1_000 else f"{ms / 1_000!r}s"

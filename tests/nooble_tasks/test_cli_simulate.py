@@ -1,27 +1,16 @@
-"""`nooble simulate`: its tables, its JSON, its page, its exit codes, and the record of a real queue."""
+"""`nooble simulate`: its tables, its JSON, its page and its exit codes."""
 
 from __future__ import annotations
 
-import asyncio
-import csv
-import io
 import json
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
-from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as Disconnected
 
-from nooble_tasks import BaseRedisClient, DomainAction, Outcome
-from nooble_tasks._engine import Finish
-from nooble_tasks.cli import simulate_record
-from nooble_tasks.cli.simulate_record import History
+from nooble_tasks.cli.simulate_plots import moments_of
 from tests.nooble_tasks.looking import Nooble
-from tests.nooble_tasks.support import make_client
 
 POLICY = """
 default_tier = "free"
@@ -111,13 +100,44 @@ async def test_what_is_refused_is_shown_and_misses_the_target(here: Nooble, fold
     done = await here(*SMALL, "--workers", "1", "--target", "free.p99=10h", "--max-workers", "2")
     assert done.code == 1
     assert "refused (backlog)" in done.text
-    assert "no fleet that was tried meets all targets" in done.text
+    assert "no fleet meets all targets on up to 2 × 1 slots, tiers.toml: free.p99 is" in done.text
+    assert "are refused" in done.text
+
+
+async def test_a_target_that_limits_make_impossible_says_which(here: Nooble) -> None:
+    done = await here(*SMALL, "--workers", "1", "--target", "free.p99=10s", "--max-workers", "2")
+    assert done.code == 1
+    [why] = re.findall(r"free.p99 is .* there, held by (\S+)$", done.text)
+    assert why == "20/minute"
+
+
+@pytest.mark.parametrize("columns", [32, 60])
+async def test_a_narrow_terminal_shows_fewer_figures_and_all_of_each(here: Nooble, columns: int) -> None:
+    done = await here(*SMALL, "--policy", "other.toml", "--workers", "2", "--tenants", "2", columns=columns)
+    assert done.code == 0, done.err
+    assert "…" not in done.out
+    assert "20/minute for" in done.text
+    assert max(map(len, done.out.splitlines())) <= columns
+    assert bool(re.search(r"other.toml on 2 × 1 slots: gold .*, free ", done.text)) == (columns == 32)
+
+
+@pytest.mark.parametrize(
+    ("until_ms", "labels"),
+    [
+        (1, ["0", "1 ms"]),
+        (86_399_000, ["0", "6 h", "12 h", "18 h", "24 h"]),
+        (1_800_000, ["0", "5 min", "10 min", "15 min", "20 min", "25 min", "30 min"]),
+        (23 * 86_400_000, ["0", "5 days", "10 days", "15 days", "20 days"]),
+    ],
+)
+def test_an_axis_of_time_has_round_moments(until_ms: int, labels: list[str]) -> None:
+    assert [label for _, label in moments_of(until_ms)] == labels
 
 
 async def test_a_target_that_is_missed_and_the_fleet_that_meets_it(here: Nooble) -> None:
     missed = await here(*SMALL, "--workers", "1", "--target", "gold.p99=100ms")
     assert missed.code == 1
-    assert "gold.p99=0.1s missed" in missed.text
+    assert "gold.p99=100ms missed" in missed.text
     [needed] = re.findall(r"smallest fleet that meets all targets: (\d+) ×", missed.text)
     met = await here(*SMALL, "--workers", needed, "--target", "gold.p99=100ms")
     assert met.code == 0, met.text
@@ -132,7 +152,9 @@ async def test_what_if(here: Nooble) -> None:
     met = {verdict["workers"]: verdict["met"] for verdict in told["targets"]}
     assert met[40]
     assert not met[1]
-    assert told["smallest"] == [{"policy": "tiers.toml", "slots": 1, "workers": 2 if met[2] else 40}]
+    assert told["smallest"] == [
+        {"policy": "tiers.toml", "slots": 1, "workers": 2 if met[2] else 40, "tried": 40, "why": ""}
+    ]
     assert done.code == 0
 
 
@@ -195,6 +217,10 @@ async def test_the_page_holds_the_figures(here: Nooble, folder: Path) -> None:
     page = Page()
     page.feed(text)
     assert page.open == []
+    assert (
+        sorted(words for words in page.words if words.startswith("busy-")) == ["busy-1"] * 2 + ["busy-2"] * 2
+    )
+    assert {"Side by side", "queue_time, p50", "Share of worker-seconds"} <= set(page.words)
     assert page.seen.count("svg") == 6  # per policy: waits, shares, held
     assert "two <tiers>" in "".join(page.words)
     shown = [word for row in done.table for word in re.findall(r"[\d.]+ (?:ms|s|min|h|days)|[\d.]+%", row)]
@@ -202,133 +228,3 @@ async def test_the_page_holds_the_figures(here: Nooble, folder: Path) -> None:
     assert not [word for word in shown if word not in page.words and word not in " ".join(page.words)]
     strokes = set(re.findall(r'<polyline fill="none" stroke="(#\w+)"[^>]+points="[\d., ]+"', text))
     assert len(strokes) == 2  # a colour per tier
-
-
-async def test_a_record_of_what_happened_is_a_trace(
-    redis: Redis, nooble: Nooble, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = make_client(redis, "api_service")
-    engine = client.bus.engine
-    await engine.publish_policy("load")
-    await engine.extend("load", "w1", register=True)
-    for number in range(6):
-        await client.enqueue_action(
-            DomainAction(action_type="load.job", tenant_id=f"t{number % 2}", tenant_tier="free")
-        )
-    claimed = (await engine.claim("load", "w1", 10)).actions
-    now_ms = engine.clock.now_ms()
-    done = [Finish(each, Outcome.COMPLETED, run_time_us=2_500_000) for each in claimed[1:]]
-    await engine.finish(
-        "load", "w1", [Finish(claimed[0], Outcome.RETRY, due_ms=now_ms, run_time_us=7_000), *done]
-    )
-    [again] = (await engine.claim("load", "w1", 10)).actions
-    await engine.finish("load", "w1", [Finish(again, Outcome.COMPLETED, run_time_us=9_000)])
-    await client.close()
-
-    recorded = await nooble("simulate", "record", "load", "day.csv")
-    assert recorded.code == 0, recorded.err
-    rows = list(csv.DictReader((folder / "day.csv").read_text(encoding="utf-8").splitlines()))
-    assert [row["outcome"] for row in rows] == ["retry", *["completed"] * 6]
-    assert {row["tenant"] for row in rows} == {"t0", "t1"}
-    assert [row["run_ms"] for row in rows] == ["7", *["2500"] * 5, "9"]
-    assert rows[-1]["attempt"] == "2"
-    assert int(rows[-1]["arrival_ms"]) >= int(rows[0]["arrival_ms"])
-
-    replayed = await nooble("simulate", "--policy", "tiers.toml", "--trace", "day.csv", "--json")
-    assert replayed.code == 0, replayed.err
-    told = json.loads(replayed.out)
-    assert (told["load"]["domain"], told["load"]["actions"], told["seed"]) == ("load", 7, None)
-    [free] = told["runs"][0]["tiers"]
-    assert (free["tier"], free["worker_ms"]) == ("free", 5 * 2_500 + 7 + 9)
-
-
-async def test_a_record_of_a_domain_with_a_typo(redis: Redis, nooble: Nooble) -> None:
-    await redis.sadd("nooble::domains", "embedding")  # type: ignore[misc]
-    done = await nooble("simulate", "record", "embeding", "-")
-    assert done.code == 1
-    assert "no domain 'embeding', did you mean 'embedding'?" in " ".join(done.err.split())
-
-
-@pytest.mark.parametrize(
-    ("domain", "url", "says"),
-    [
-        ("embeding", "", "did you mean 'embedding'?"),
-        ("embedding", "redis://127.0.0.1:1/0", "does not answer"),
-    ],
-)
-async def test_a_record_that_cannot_begin_leaves_an_earlier_one_alone(
-    redis: Redis,
-    nooble: Nooble,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    domain: str,
-    url: str,
-    says: str,
-) -> None:
-    await redis.sadd("nooble::domains", "embedding")  # type: ignore[misc]
-    (folder / "day.csv").write_text("yesterday\n", encoding="utf-8")
-    if url:
-        monkeypatch.setenv("NOOBLE_REDIS_URL", url)
-    for follow in ((), ("--follow",)):
-        done = await nooble("simulate", "record", domain, "day.csv", *follow)
-        assert done.code == 1
-        assert says in " ".join(done.err.split())
-    assert (folder / "day.csv").read_text(encoding="utf-8") == "yesterday\n"
-
-
-async def test_a_record_goes_where_it_can_be_written(redis: Redis, nooble: Nooble) -> None:
-    await redis.sadd("nooble::domains", "embedding")  # type: ignore[misc]
-    done = await nooble("simulate", "record", "embedding", "none/day.csv")
-    assert (done.code, done.err) == (
-        1,
-        "nooble: none/day.csv: cannot be written: No such file or directory\n",
-    )
-
-
-async def test_events_that_were_dropped_before_they_were_read_are_told(
-    redis: Redis, capsys: pytest.CaptureFixture[str]
-) -> None:
-    client = make_client(redis, "api_service")
-    key = client.bus.engine.keys.of("events", "load")
-    line = "outcome 5 a{} load.job t1:free completed 1 2000 1 3"
-
-    async def tell(*numbers: int) -> None:
-        for number in numbers:
-            await redis.xadd(key, {"lines": line.format(number)}, id=f"{number}-0")
-
-    history = History("load")
-    await tell(1, 2)
-    assert len(await history.more(client)) == 2
-    await tell(3)
-    assert len(await history.more(client)) == 1
-    assert not capsys.readouterr().err
-    await tell(4, 5)
-    await redis.xtrim(key, maxlen=1, approximate=False)
-    assert len(await history.more(client)) == 1
-    assert "events were dropped before they were read" in capsys.readouterr().err
-    assert await history.more(client) == []
-    assert not capsys.readouterr().err
-    await client.close()
-
-
-async def test_a_record_outlives_a_restart_of_the_server(
-    redis: Redis, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(simulate_record, "AGAIN_S", 0.0)
-    client = make_client(redis, "api_service")
-    answers: Iterator[Exception | list[list[Any]]] = iter([Disconnected("a"), Disconnected("b"), [["row"]]])
-
-    class Away(History):
-        async def more(self, client: BaseRedisClient) -> list[list[Any]]:
-            answer = next(answers, None)
-            if answer is None:
-                raise asyncio.CancelledError  # Ctrl-C
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-
-    to = io.StringIO()
-    assert await simulate_record.write(Away("load"), client, [], to, follow=True) == 1
-    assert to.getvalue().splitlines()[1:] == ["row"]
-    assert capsys.readouterr().err.count("tried again every") == 1
-    await client.close()

@@ -189,7 +189,7 @@ async def test_limits_of_a_whole_tier_and_concurrency_are_held_time(redis: Redis
     of_tier, solo = report.tier("t"), report.tier("solo")
     assert of_tier is not None
     assert solo is not None
-    assert of_tier.held_ms == {"limits of the tier": 60_001}
+    assert of_tier.held_ms == {"1/minute of the tier": 60_001}
     assert of_tier.starvation_ms == 0
     assert solo.held_ms == {"concurrency 1": 500}
     assert solo.starvation_ms == 0

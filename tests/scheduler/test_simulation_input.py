@@ -20,6 +20,7 @@ from scheduler.simulation import (
     read_trace,
     span_ms,
 )
+from scheduler.simulation.spans import span_text
 
 ROOT = Path(__file__).parents[2]
 HEAD = 'domain = "load"\nduration = "24h"\n[[groups]]\nname = "g"\ntier = "t"\ntenants = 100\n'
@@ -138,6 +139,16 @@ def test_the_scenarios_of_the_repository() -> None:
 )
 def test_lengths_of_time(text: str | float, ms: int) -> None:
     assert span_ms(text) == ms
+
+
+@pytest.mark.parametrize(
+    "ms", [0, 1, 999, 1_000, 1_001, 1_500, 59_500, 90_000, 5_400_000, 86_400_000, 10**12 + 7]
+)
+def test_a_length_of_time_is_written_as_it_is_read(ms: int) -> None:
+    assert span_ms(span_text(ms)) == ms
+    assert span_text(2_000) == "2s"
+    assert span_text(100) == "100ms"
+    assert span_text(5_400_000) == "1.5h"
 
 
 TRACE = """when,who,what,took,state
