@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .connections import blocking_twin
-from .multiplexed import Multiplexed, multiplexed
+from .multiplexed import Multiplexed, multiplexed, packed
 
 Take = Callable[[Sequence[bytes] | None], bool]
 """Gets what was popped, a list and its element, or None when none came in time; whether to go on."""
@@ -63,7 +63,7 @@ class _Listening:
 
     def __init__(self, line: Multiplexed, command: Sequence[Any], take: Take) -> None:
         self._line = line
-        self._command = command
+        self._request = packed(command)
         self._take = take
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[bool] = self._loop.create_future()
@@ -72,7 +72,7 @@ class _Listening:
     def _pop(self) -> None:
         if self.ended.done():  # cancelled
             return
-        asked = self._line.ask((self._command,))
+        asked = self._line.ask_again(self._request)
         if asked is None:  # whoever pops next connects, or says why that cannot be
             self.ended.set_result(False)
         else:

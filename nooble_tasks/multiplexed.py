@@ -34,6 +34,12 @@ _NEEDED_CONNECTIONS = 4
 Command = Sequence[Any]
 
 
+def packed(command: Command) -> bytes:
+    """As it is sent: for a command that is sent again and again."""
+    request: bytes = hiredis.pack_command(tuple(command))
+    return request
+
+
 def multiplexed(redis: Any) -> Any:
     """``redis`` with its scripts on a shared connection; ``redis`` itself where that cannot be."""
     pool = getattr(redis, "connection_pool", None)
@@ -90,6 +96,11 @@ class Multiplexed:
         """Like `execute_together`, but written now, not when somebody awaits it; None while not connected."""
         line = self._line
         return None if line is None or line.broken else line.ask(commands)
+
+    def ask_again(self, request: bytes) -> Asked | None:
+        """`ask` of one command that is `packed`."""
+        line = self._line
+        return None if line is None or line.broken else line.ask_again(request)
 
     async def disconnect(self) -> None:
         """Close the shared connection; the next call opens one."""
@@ -208,12 +219,17 @@ class _Line(asyncio.Protocol):
     def ask(self, commands: Sequence[Command]) -> Asked:
         """Write commands, whose replies are awaited together."""
         count = len(commands)
-        asked = Asked(count, self._loop)
         if count == 1:
-            self._send(hiredis.pack_command(tuple(commands[0])), (asked,))
-        else:
-            requests = [hiredis.pack_command(tuple(command)) for command in commands]
-            self._send(b"".join(requests), (asked,) * count)
+            return self.ask_again(hiredis.pack_command(tuple(commands[0])))
+        asked = Asked(count, self._loop)
+        requests = [hiredis.pack_command(tuple(command)) for command in commands]
+        self._send(b"".join(requests), (asked,) * count)
+        return asked
+
+    def ask_again(self, request: bytes) -> Asked:
+        """One command as it is sent."""
+        asked = Asked(1, self._loop)
+        self._send(request, (asked,))
         return asked
 
     def ask_one(self, command: tuple[Any, ...]) -> asyncio.Future[Any]:

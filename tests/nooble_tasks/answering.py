@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context, ContextVar
 from typing import Any
+
+MARK = ContextVar("mark", default="nobody's")
+SOMEBODYS = Context()
+SOMEBODYS.run(MARK.set, "somebody's")
 
 
 class Awaited:
@@ -29,5 +34,5 @@ class Told(Awaited):
             usual = future.exception() is None and not future.result().lost
             told(([True] * self.finishes, future.result()) if usual else None)
 
-        self.future.add_done_callback(answered)
+        self.future.add_done_callback(answered, context=SOMEBODYS)
         return True

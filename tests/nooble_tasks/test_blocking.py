@@ -118,15 +118,15 @@ async def test_what_an_element_sets_off_is_written_before_the_next_pop(redis: Re
     await _push(redis, "some:a", "1")  # of the first pop, which is awaited
     await asyncio.wait_for(taken.wait(), 5)
     await until(lambda: _blocked(redis), "it blocks again")
-    line, asks = pops._line, pops._line.ask
+    line, asks = pops._line, pops._line.ask_again
     taken.clear()
     order.clear()
 
-    def ask(commands: Any) -> Any:
+    def ask(request: bytes) -> Any:
         order.append("pop")
-        return asks(commands)
+        return asks(request)
 
-    line.ask = ask
+    line.ask_again = ask
     await _push(redis, "some:a", "2")
     await asyncio.wait_for(taken.wait(), 5)
     await until(lambda: _blocked(redis), "it blocks again")
