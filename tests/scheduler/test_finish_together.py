@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from scheduler import Finish, Outcome
-from tests.scheduler.world import World, new
+from tests.scheduler.world import World, new, some
 
 POLICY = """
 default_tier = "free"
@@ -71,3 +71,19 @@ async def test_together_they_end_as_one_by_one(redis: Redis, order: Callable[[in
         ends.append(await _end(world, [sorted_] if together else [[finish] for finish in sorted_]))
     assert ends[0] == ends[1]
     assert ends[0][0].count(True) == 47
+
+
+UNREAD = [(999, 20, True), (1000, 20, False), (1000, 10, True)]
+
+
+@pytest.mark.parametrize(("unread", "count", "inlined"), UNREAD)
+async def test_who_does_not_read_what_it_is_told_is_told_ids_alone(
+    world: World, unread: int, count: int, inlined: bool
+) -> None:
+    await world.enqueue(*some(count, reply_to="c1"))
+    actions = (await world.claim(slots=count)).actions
+    await world.redis.rpush(world.key("notify", "c1"), *["old"] * unread)
+    await world.finish(*actions, response=b"r")
+    told: Any = await world.redis.lrange(world.key("notify", "c1"), unread, -1)
+    assert told == [f"{action.action_id}\n{'r' * inlined}".encode() for action in actions]
+    assert await world.redis.lrange(world.key("response", "acme-0"), 0, -1) == [b"r"]

@@ -42,7 +42,7 @@ local function settle_alike(how, ids, accepted, response_ttl_ms)
   local count, outcome, arguments = ended_count, how.outcome, ARGV
   local responses_at = how.reply_to ~= '-' and how.responses
   local lines = responses_at and how.reply_to ~= '*' and lines_for(how.reply_to)
-  local told = lines and #lines
+  local told, inline = lines and #lines, lines and inline_to(how.reply_to, how.last - how.first + 1)
   for n = how.first, how.last do
     if accepted[n] == 1 then
       local id = ids[n]
@@ -55,7 +55,7 @@ local function settle_alike(how, ids, accepted, response_ttl_ms)
         call('PEXPIRE', list, response_ttl_ms)
         if lines then
           told = told + 1
-          lines[told] = #response <= INLINE_RESPONSE and id .. '\n' .. response or id .. '\n'
+          lines[told] = #response <= inline and id .. '\n' .. response or id .. '\n'
         end
       end
     end
