@@ -49,7 +49,7 @@ KEPT_KEYS = (
     "nooble:*:counters",
     "nooble:*:events",
     "nooble:*:events_*",
-    "nooble:*:operations",
+    "nooble:*:latest_time",
     "nooble:*:dead:*",
     "nooble:*:dead_tenants",
     "nooble:*:done:*",

@@ -275,7 +275,8 @@ class Ledger:
     async def check_nothing_is_left(self) -> None:
         """No stream, no owner, no line: only what expires or is kept by design."""
         kept = ("policy", "fairness", "counters", "events", "done:", "workers", "sleepers", "usage", "dead",
-                "resp:", "notify:", "mailbox:", "tags:", "worker_info", "registry", "operations")  # fmt: skip
+                "resp:", "notify:", "mailbox:", "tags:", "worker_info", "registry", "operations",
+                "latest_time")  # fmt: skip
         root = self.client.bus.keys.root(DOMAIN) + ":"
         left = [
             key.decode()
