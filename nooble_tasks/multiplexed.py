@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import socket
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextvars import Context, copy_context
@@ -201,12 +203,23 @@ def _needs_a_name(pool: Any) -> bool:  # redis-py 5.2
     return parameter.default is inspect.Parameter.empty
 
 
+def _plain_socket(transport: Any) -> socket.socket | None:
+    """The transport's socket once more, where what is written to it is what the server reads."""
+    own = transport.get_extra_info("socket")
+    if own is None or transport.get_extra_info("sslcontext") is not None:
+        return None
+    plain = socket.socket(own.family, own.type, own.proto, os.dup(own.fileno()))
+    plain.setblocking(False)
+    return plain
+
+
 class _Line(asyncio.Protocol):
     """A connected transport, taken over from redis-py's own protocol, and who waits for replies on it."""
 
     def __init__(self, transport: Any, timeout_s: float | None) -> None:
         self.broken = False
         self._transport = transport
+        self._socket = _plain_socket(transport)
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._parser = hiredis.Reader(protocolError=InvalidResponse, replyError=BaseParser.parse_error)
@@ -240,7 +253,7 @@ class _Line(asyncio.Protocol):
             self._send(request, (future,))
             return future
         self._waiting.append((future, self._loop.time()))
-        self._transport.write(request)
+        self._write(request)
         return future
 
     def _send(self, request: bytes, futures: Iterable[asyncio.Future[Any] | Asked]) -> None:
@@ -251,6 +264,17 @@ class _Line(asyncio.Protocol):
             self._waiting.append((future, now_s))
         if self._watch is None and self._timeout_s is not None:
             self._watch = self._loop.call_later(self._timeout_s, self._look_for_overdue)
+        self._transport.write(request)
+
+    def _write(self, request: bytes) -> None:
+        """At once where nothing waits to be written: an event loop may put off what it is given."""
+        if self._socket is not None and self._transport.get_write_buffer_size() == 0:
+            try:
+                request = request[self._socket.send(request) :]
+            except OSError:
+                pass  # the transport finds out, and says so
+            if not request:
+                return
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -300,6 +324,9 @@ class _Line(asyncio.Protocol):
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
         waiting, self._waiting = self._waiting, deque()
         for future, _ in waiting:
             if not future.done():

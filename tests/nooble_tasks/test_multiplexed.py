@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import time
 import unittest.mock
 import weakref
@@ -49,6 +50,43 @@ async def test_several_commands_together_with_errors_as_values(shared: Multiplex
     ping, error, echo = await shared.execute_together([("PING",), ("EVALSHA", "0" * 40, 0), ("ECHO", 1.5)])
     assert (ping, echo) == (b"PONG", b"1.5")
     assert isinstance(error, NoScriptError)
+
+
+async def test_a_request_that_does_not_fit_into_the_socket_goes_before_later_ones(
+    shared: Multiplexed,
+) -> None:
+    await shared.execute_command("PING")
+    large = b"x" * 20_000_000
+    first = asyncio.create_task(shared.execute_command("ECHO", large))
+    await asyncio.sleep(0)
+    line = shared._line
+    assert line is not None
+    assert 0 < line._transport.get_write_buffer_size() < len(large), "a part of it is written at once"
+    later = await asyncio.gather(*(shared.execute_command("ECHO", f"{n}") for n in range(20)))
+    assert later == [f"{n}".encode() for n in range(20)]
+    assert await first == large
+
+
+async def test_a_closed_connection_keeps_no_socket_of_its_own(shared: Multiplexed, redis: Redis) -> None:
+    before = await clients_of(redis)
+    await shared.execute_command("PING")
+    assert shared._line is not None
+    own = shared._line._socket
+    assert own is not None
+    await shared.disconnect()
+    assert own.fileno() == -1
+    assert await clients_of(redis) == before
+
+
+def test_what_is_to_be_encrypted_is_not_written_past_the_transport() -> None:
+    with socket.socket() as own:
+        transport = unittest.mock.Mock()
+        transport.get_extra_info = {"socket": own, "sslcontext": object()}.get
+        assert module._plain_socket(transport) is None
+        transport.get_extra_info = {"socket": own}.get
+        plain = module._plain_socket(transport)
+        assert plain is not None
+        plain.close()
 
 
 async def test_what_is_asked_is_on_its_way_before_anybody_awaits_it(shared: Multiplexed) -> None:
