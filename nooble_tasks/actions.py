@@ -138,7 +138,6 @@ def success_json(
     action: DomainAction,
     data: Any,
     limits: PayloadLimits,
-    *,
     attempt: int,
     queue_time_ms: int,
     run_time_ms: float,

@@ -166,7 +166,7 @@ class Executor:
             if action.callback_action_type is not None:
                 callback, queue = self._callback(action, result)
             if claimed.reply_to and not callback:
-                response = self._response(claimed, action, result, run_time_us)
+                response = self._response(claimed, action, result, run_time_us / 1000)
         except NoobleError as error:
             # What the handler returned cannot be sent; trying again would end the same way.
             return self._closed(claimed, action, Outcome.DEAD, of_result(error), run_time_us)
@@ -181,18 +181,12 @@ class Executor:
             return b"", ""
         return callback.to_json(self._limits), action.callback_queue_name or ""
 
-    def _response(self, claimed: Claimed, action: DomainAction, result: Any, run_time_us: int) -> bytes:
+    def _response(self, claimed: Claimed, action: DomainAction, result: Any, run_time_ms: float) -> bytes:
         if isinstance(result, DomainActionResponse):
             address = {"action_id": action.action_id, "tenant_id": action.tenant_id}
             return result.model_copy(update=address).to_json(self._limits)
-        return success_json(
-            action,
-            result,
-            self._limits,
-            attempt=claimed.attempt,
-            queue_time_ms=max(claimed.claimed_ms - claimed.enqueued_ms, 0),
-            run_time_ms=run_time_us / 1000,
-        )
+        queue_time_ms = max(claimed.claimed_ms - claimed.enqueued_ms, 0)
+        return success_json(action, result, self._limits, claimed.attempt, queue_time_ms, run_time_ms)
 
     def _failed(
         self, claimed: Claimed, action: DomainAction | None, error: Exception, run_time_us: int

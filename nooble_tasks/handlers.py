@@ -58,12 +58,19 @@ class Handler:
     context_parameter: str | None
     token_parameter: str | None
     sources: tuple[tuple[str, Source], ...] = ()
+    only_data: str | None = None
+    """The parameter for the data of one that runs in the event loop and takes nothing else, as most do."""
 
     def call(self, service: BaseService, action: DomainAction) -> Awaitable[Any]:
         """Validate the data and begin the method, where it is to run; what is awaited is its result.
 
         No coroutine of its own: each one between a worker and a method is paid for by every action.
         """
+        method: Awaitable[Any]
+        if self.only_data is not None:
+            data = self._data(action.action_type, action.data)
+            method = getattr(service, self.method_name)(**{self.only_data: data})
+            return method
         run_in = self.options.run_in
         if run_in == "process":
             return self._call_elsewhere(service, action)
@@ -77,7 +84,7 @@ class Handler:
         for name, source in self.sources:
             arguments[name] = source(service)
         if run_in == "loop" and self.token_parameter is None:
-            method: Awaitable[Any] = getattr(service, self.method_name)(**arguments)
+            method = getattr(service, self.method_name)(**arguments)
             return method
         return self._call_with_token(service, arguments)
 
@@ -190,8 +197,10 @@ def make_handler(cls: type[BaseService], name: str, member: Any, options: Handle
         _check_for_process(cls, name, static=static, not_there=found.only_in_worker())
     known = data is not None and hints.get(data, Any) is not Any
     data_type: TypeAdapter[Any] | None = TypeAdapter(hints[data]) if known and data is not None else None
+    others = found.action or found.context or found.token or found.sources
     return Handler(
-        options, name, data_type, data, found.action, found.context, found.token, tuple(found.sources)
+        *(options, name, data_type, data, found.action, found.context, found.token, tuple(found.sources)),
+        only_data=None if others or options.run_in != "loop" else data,
     )
 
 

@@ -133,7 +133,9 @@ class Line:
         limit_s = self.executor.limit_s(claimed)
         loop = asyncio.get_running_loop()
         until_s = loop.time() + limit_s
-        task = loop.create_task(self._attempt(claimed, limit_s))
+        runs = self._attempt(claimed, limit_s)
+        own = loop.get_task_factory() is not None  # else it is made as the loop does, in less time
+        task = loop.create_task(runs) if own else asyncio.Task(runs, loop=loop, name=claimed.action_type)
         self._attempts[claimed.action_id] = (task, claimed, limit_s, until_s)
         self._limits.set(until_s)
 
@@ -162,8 +164,8 @@ class Line:
     def _leave_room(self, attempt: _Attempt) -> None:
         if self._anteroom is not None:
             _, claimed, limit_s, until_s = attempt
-            now_s = asyncio.get_running_loop().time()
-            self._anteroom.leave(claimed.action_type, max(now_s - (until_s - limit_s), 0.0))
+            left_s = until_s - asyncio.get_running_loop().time()
+            self._anteroom.leave(claimed.action_type, max(limit_s - left_s, 0.0))
 
     def _watch(self, attempt: _Attempt) -> None:
         """How it ends is not known before it has: it is being cancelled, or breaks."""
@@ -331,8 +333,7 @@ class Line:
         if abandoned:
             task.cancelled() or task.exception()  # look at it, so that nobody reports it as unseen
             return
-        asked_to_cancel = claimed.action_id in self._cancelling
-        overdue = claimed.action_id in self._overdue
+        asked_to_cancel, overdue = (claimed.action_id in each for each in (self._cancelling, self._overdue))
         self._cancelling.discard(claimed.action_id)
         self._overdue.discard(claimed.action_id)
         if not task.cancelled():

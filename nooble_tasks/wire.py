@@ -47,6 +47,7 @@ class WireModel(BaseModel):
         extra="ignore",
         populate_by_name=True,
         validate_assignment=True,
+        cache_strings="keys",  # values, ids above all, seldom come again
         ser_json_inf_nan="constants",  # so that NaN is seen and refused, not silently turned into null
     )
 

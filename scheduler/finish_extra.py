@@ -43,45 +43,49 @@ def scope_of(action: Claimed, pressed: str) -> str:
 
 
 def finish_args(finishes: Sequence[Finish], now_ms: int, worker_id: str) -> list[Any]:
-    """What the script is told of a batch: few arguments, each costs the server more than its bytes."""
-    ids, events = _told(finishes, now_ms)
-    args: list[Any] = ["\n".join(events), len(ids), *ids]
-    counted_at, said = 0, ""
-    last: tuple[Any, ...] = ()
+    """What the script is told of a batch: few arguments, each costs the server more than its bytes.
+
+    What is alike for most of a batch is found to be so before it is written.
+    """
+    ids, events, rest = [], [], list[Any]()
+    head, of_outcome, of_claim, said, counted_at = f"outcome {now_ms}", "", "", "", 0
+    last_outcome, last_claim, last_how = None, (0, 0), tuple[Any, ...]()
     for finish in finishes:
-        action, outcome, response, due_ms, _, callback_queue, _, reason, pressed, _ = finish
-        how = (action.token, outcome, due_ms, action.reply_to, action.unique_key)
-        extra = extra_of(finish, now_ms, worker_id) if reason or callback_queue or pressed else ""
-        if (
-            extra or how != last
-        ):  # nearly always it is like the one before, which is found before it is written
-            last = () if extra else how
-            token, _, _, reply_to, unique_key = how
-            text = f"{token} {outcome} {due_ms} {reply_to or '-'} {unique_key or '-'} {extra}"
-            if text != said:
-                said, counted_at = text, len(args) + 1
-                args += (text, 0)
-        args[counted_at] += 1
-        args.append(response or b"")
-    return args
-
-
-def _told(finishes: Sequence[Finish], now_ms: int) -> tuple[list[str], list[str]]:
-    """The ids, and what is told of each when it is accepted."""
-    ids, events = [], []
-    head, claim, claimed, last, of_outcome = f"outcome {now_ms}", (0, 0), "0 0", None, ""
-    for action, outcome, _, _, run_time_us, _, _, _, _, _ in finishes:
-        action_id, action_type, tenant_id, tier, _, attempt, _, enqueued_ms, claimed_ms, _, _, _, _, _ = (
-            action
-        )
-        if outcome is not last:
-            last, of_outcome = outcome, outcome.value
-        if claim != (attempt, claimed_ms):
-            claim, claimed = (attempt, claimed_ms), f"{attempt} {claimed_ms}"
-        queue_ms = claimed_ms - enqueued_ms if claimed_ms > enqueued_ms else 0
+        action, outcome, response, due_ms, run_time_us, callback_queue, _, reason, pressed, _ = finish
+        (
+            action_id,
+            action_type,
+            tenant_id,
+            tier,
+            _,
+            attempt,
+            token,
+            enqueued_ms,
+            claimed_ms,
+            _,
+            reply_to,
+            unique_key,
+            _,
+            _,
+        ) = action
         ids.append(action_id)
+        if outcome is not last_outcome:
+            last_outcome, of_outcome = outcome, outcome.value
+        if last_claim != (attempt, claimed_ms):
+            last_claim, of_claim = (attempt, claimed_ms), f"{attempt} {claimed_ms}"
+        queue_ms = claimed_ms - enqueued_ms if claimed_ms > enqueued_ms else 0
         events.append(
             f"{head} {action_id} {action_type} {tenant_id}:{tier} "
-            f"{of_outcome} {queue_ms} {run_time_us} {claimed}"
+            f"{of_outcome} {queue_ms} {run_time_us} {of_claim}"
         )
-    return ids, events
+        how = (token, outcome, due_ms, reply_to, unique_key)
+        extra = extra_of(finish, now_ms, worker_id) if reason or callback_queue or pressed else ""
+        if extra or how != last_how:
+            last_how = () if extra else how
+            text = f"{token} {of_outcome} {due_ms} {reply_to or '-'} {unique_key or '-'} {extra}"
+            if text != said:
+                said, counted_at = text, len(rest) + 1
+                rest += (text, 0)
+        rest[counted_at] += 1
+        rest.append(response or b"")
+    return ["\n".join(events), len(ids), *ids, *rest]

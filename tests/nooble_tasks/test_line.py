@@ -162,6 +162,29 @@ async def test_interrupted_is_given_back(line: Probe) -> None:
     assert not line.knows("a", claimed().token + 1), "taken again since"
 
 
+async def test_attempts_are_told_apart_by_their_tasks_names(line: Probe) -> None:
+    line.start(claimed())
+    [task] = asyncio.all_tasks() - {asyncio.current_task()}
+    assert task.get_name() == claimed().action_type
+
+
+async def test_a_task_factory_of_the_users_makes_the_tasks(line: Probe) -> None:
+    loop, made = asyncio.get_running_loop(), []
+
+    def factory(loop: asyncio.AbstractEventLoop, runs: Any) -> asyncio.Task[Any]:
+        made.append(asyncio.Task(runs, loop=loop))
+        return made[-1]
+
+    loop.set_task_factory(factory)
+    try:
+        line.start(claimed())
+    finally:
+        loop.set_task_factory(None)
+    line.run.gate.set()
+    assert await line.outcomes() == [Outcome.COMPLETED]
+    assert len(made) == 1
+
+
 async def test_a_stranger_cancels_what_has_not_begun(line: Probe) -> None:
     """As asyncio.run does at its end: nothing of ours has run in it, and nobody waits for ever."""
     line.start(claimed())
