@@ -130,14 +130,15 @@ class Line:
         earlier = self._attempts.get(claimed.action_id)
         if earlier is not None:  # somebody else copied its entry: what the first claim brought is void
             self._cancel(earlier, LeaseLost())
-        limit_s = self.executor.limit_s(claimed)
-        loop = asyncio.get_running_loop()
+        loop, limit_s = asyncio.get_running_loop(), self.executor.limit_s(claimed)
         until_s = loop.time() + limit_s
         runs = self._attempt(claimed, limit_s)
         own = loop.get_task_factory() is not None  # else it is made as the loop does, in less time
         task = loop.create_task(runs) if own else asyncio.Task(runs, loop=loop, name=claimed.action_type)
-        self._attempts[claimed.action_id] = (task, claimed, limit_s, until_s)
+        attempt = self._attempts[claimed.action_id] = (task, claimed, limit_s, until_s)
         self._limits.set(until_s)
+        if own and task.done():  # it was run eagerly, and found nothing to note its end in
+            self._watch(attempt)
 
     async def _attempt(self, claimed: Claimed, limit_s: float) -> Finish:
         """Notes its end itself where that is as usual: a callback costs a context and a round of the loop."""
@@ -148,7 +149,7 @@ class Line:
         finally:
             attempt = self._attempts.get(claimed.action_id)
             if attempt is not None and attempt[1] is claimed:  # else it was cancelled, and is watched
-                if finish is None or attempt[0].cancelling():
+                if finish is None or attempt[0] in self._watched or attempt[0].cancelling():
                     self._watch(attempt)
                 else:
                     del self._attempts[claimed.action_id]

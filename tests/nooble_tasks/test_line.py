@@ -26,6 +26,8 @@ class FakeExecutor:
         self.limit = 100.0
         self.gate = asyncio.Event()
         self.swallow = 0
+        self.uncancel = False
+        self.swallowed = asyncio.Event()
         self.error: BaseException | None = None
         self.begun: list[str] = []
         self.on_end: Callable[[], object] = lambda: None
@@ -54,6 +56,10 @@ class FakeExecutor:
                 if self.swallow == 0:
                     raise
                 self.swallow -= 1
+                self.swallowed.set()
+                task = asyncio.current_task()
+                if self.uncancel and task is not None:
+                    task.uncancel()
 
     def cancelled(self, claimed: Claimed) -> Finish:
         return Finish(claimed, Outcome.CANCELLED)
