@@ -49,6 +49,22 @@ async def test_a_header_that_is_no_text_spoils_nobody_elses_claim(world: World, 
     assert len((await world.snapshot())["dead:acme"]) == 1
 
 
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize(("place", "digits"), [(1, 5_000), (1, 400), (3, 5_000)])
+async def test_a_header_with_a_number_that_no_worker_can_read_spoils_nobody_elses_claim(
+    world: World, place: int, digits: int, alone: bool
+) -> None:
+    words = ["stranger", "0", "a.b", "1", "-", "-"]
+    words[place] = "9" * digits
+    await world.enqueue(new("x1"))
+    if alone:  # it stands for the only one that is counted
+        await world.redis.xtrim(world.stream(), maxlen=0)
+    await world.redis.xadd(world.stream(), {"head": " ".join(["v1", *words]), "data": "{}"})
+    taken = await world.claim_ids(slots=5) + await world.claim_ids(slots=5)
+    assert taken == ([] if alone else ["x1"])
+    assert len((await world.snapshot())["dead:acme"]) == 1
+
+
 async def test_a_claim_that_met_a_stranger_says_that_there_is_more(world: World) -> None:
     """No slot may wait beside a startable action because a stranger's entry filled the plan."""
     await world.redis.xadd(world.stream(), {"foo": "bar"})

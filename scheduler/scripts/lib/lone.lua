@@ -36,7 +36,7 @@ local function read_lone(key)
   local fields = entries[1][2]
   if entries[2] or not fields or fields[1] ~= 'head' or fields[3] ~= 'data' or fields[5] then return nil end
   local id, deadline_ms = string.match(fields[2], '^v1 ([!-~]+) (%d+) [!-~]+ %d+ [!-~]+ [!-~]+$')
-  if not id or deadline_ms ~= '0' and tonumber(deadline_ms) <= now_ms then return nil end
+  if not id or #deadline_ms > 16 or #fields[2] > 4000 or deadline_ms ~= '0' and tonumber(deadline_ms) <= now_ms then return nil end
   return entries[1][1], id, fields[2], fields[4]
 end
 

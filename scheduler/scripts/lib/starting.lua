@@ -99,7 +99,7 @@ local function meet_all(tier, candidate, entries, now, periods)
     local fields, id, head, data = entry[2], nil, nil, nil
     if fields and fields[1] == 'head' and fields[3] == 'data' and not fields[5] then
       head, data = fields[2], fields[4]
-      id = match(head, '^v1 ([!-~]+) 0 [!-~]+ %d+ [!-~]+ [!-~]+$') or id_in_time(fields, now)
+      id = #head <= MOST_HEAD and match(head, '^v1 ([!-~]+) 0 [!-~]+ %d+ [!-~]+ [!-~]+$') or id_in_time(fields, now)
     end
     if id then
       if not run_at then

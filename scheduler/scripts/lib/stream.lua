@@ -14,12 +14,15 @@ local function split_stream(stream)
   return string.match(stream, '^([^:]+):([^:]+)$')
 end
 
+local MOST_HEAD = 4000 -- bytes; Python reads no number of more digits
+
 -- action id, deadline_ms (text) and payload of an entry written by `enqueue`; nil for anything else. Its names are
--- printable ASCII: what no worker could read must not come into a claim, where it would spoil what came with it.
+-- printable ASCII, and it has no numbers that are none of a clock: what no worker could read must not come into a claim,
+-- where it would spoil what came with it.
 local function read_entry(fields)
   if fields and fields[1] == 'head' and fields[3] == 'data' and not fields[5] then
     local id, deadline_ms = string.match(fields[2], '^v1 ([!-~]+) (%d+) [!-~]+ %d+ [!-~]+ [!-~]+$')
-    return id, deadline_ms, fields[4]
+    if id and #deadline_ms <= 16 and #fields[2] <= MOST_HEAD then return id, deadline_ms, fields[4] end
   end
 end
 
