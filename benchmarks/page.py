@@ -7,7 +7,7 @@ from typing import Any
 
 from .columns import COLUMNS, Column, Subject, title
 from .figures import Table, number, shown
-from .sections import GROWTH, INTRO, MEMORY, SECTIONS, SETTINGS, UNDER_TABLE, VERBS
+from .sections import ALONE, GROWTH, INTRO, MEMORY, SECTIONS, SETTINGS, UNDER_TABLE, VERBS
 
 Tables = dict[str, Table]
 Runs = list[dict[str, Any]]
@@ -199,7 +199,7 @@ def _own(tables: Tables) -> list[str]:
         bytes_ = {name: row for name, row in table.items() if "bytes" in row}
         parts += [
             "## The server's side",
-            VERBS,
+            VERBS + (ALONE if any("alone_us_per_action" in row for row in verbs.values()) else ""),
             _plain(verbs, "verb"),
             "Bytes of data on the server, with a payload of 208 bytes:",
             _plain(bytes_, "each"),

@@ -65,6 +65,10 @@ VERBS = """\
 Per action, in calls of 100 actions of 100 tenants with limits and quotas on: commands that a verb's
 script runs, and its time on the server.
 """
+ALONE = """\
+`alone`: the same in calls of one action, as they are made by senders that wait for each and by workers
+with little to do.
+"""
 MEMORY = """\
 100,000 tenants send an action each and are served; then a day passes. `left` is compared with the state
 before; `events` is the bounded stream of outcomes that history and metrics follow.

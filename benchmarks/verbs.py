@@ -1,7 +1,7 @@
 """The server's side: commands and microseconds per verb, bytes per tenant, queued action and owned action.
 
-Each verb is called with 100 actions of 100 tenants at a time, limits on; time is by hand. ``python -m
-benchmarks.verbs URL`` prints one line of JSON.
+Each verb is called with 100 actions of 100 tenants at a time, limits on, and enqueue, claim and finish also
+with one; time is by hand. ``python -m benchmarks.verbs URL`` prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from nooble_tasks._engine import Claim, Engine, Finish, ManualClock, NewAction, 
 from .loop import obey, run, say
 
 CALLS, BATCH, TENANTS = 100, 100, 100
+LONE_CALLS = 2_000
 STORED = 10_000
 _POLICY = Path(__file__).with_name("policy.toml")
 _TIERS = ("enterprise", "professional", "advance", "free")
@@ -27,7 +28,8 @@ _PAYLOAD = b'{"x":"' + b"y" * 200 + b'"}'
 _BY = {"fcall", "evalsha", "eval"}
 
 LEGEND = (
-    f"per action, in calls of {BATCH}: commands that a verb's script runs, microseconds of it on the server; "
+    f"per action, in calls of {BATCH} (alone: of one): commands that a verb's script runs, microseconds of "
+    "it on the server; "
     "bytes: of data that one more tenant (with one action), queued action, owned action takes"
 )
 
@@ -68,9 +70,10 @@ class Meter:
 
 
 class Verbs:
-    """One domain, in which each verb is called as often as the others."""
+    """One domain, in which each verb is called as often as the others, with ``batch`` actions."""
 
-    def __init__(self, redis: Any) -> None:
+    def __init__(self, redis: Any, batch: int = BATCH) -> None:
+        self.batch = batch
         self.clock = ManualClock()
         self.meter = Meter(redis)
         self.engine = Engine(redis, policy=Policy.load(_POLICY), clock=self.clock, lease_ms=3_600_000)
@@ -88,34 +91,41 @@ class Verbs:
                 due_ms=due_ms,
                 reply_to="*",
             )
-            for n in itertools.islice(self._numbers, BATCH)
+            for n in itertools.islice(self._numbers, self.batch)
         ]
 
     async def claim(self, worker: str) -> Claim:
         """A call's worth, at a time when no limit binds."""
         self.clock.advance(2_000)
-        claim = await self.engine.claim("d", worker, BATCH)
-        assert len(claim.actions) == BATCH
+        claim = await self.engine.claim("d", worker, self.batch)
+        assert len(claim.actions) == self.batch
         return claim
 
-    async def measured(self, name: str, call: Callable[[], Awaitable[Any]], actions: int = BATCH) -> Any:
+    async def measured(self, name: str, call: Callable[[], Awaitable[Any]]) -> Any:
         """The reply; what the server did is counted."""
-        async with self.meter.verb(name, actions):
+        async with self.meter.verb(name, self.batch):
             return await call()
 
-    async def once(self) -> None:
-        """Every verb, on a hundred actions."""
-        engine, taken = self.engine, self.measured
-        new = self.actions()
+    async def path(self) -> None:
+        """What every action needs: enqueue, claim, finish."""
+        engine, taken, new = self.engine, self.measured, self.actions()
         await taken("enqueue", lambda: engine.enqueue("d", new))
-        claim = await taken("claim", lambda: self.claim("w"))
-        await taken("extend", lambda: engine.extend("d", "w"))
-        await taken("release", lambda: engine.release("d", "w", claim.actions))
-        held = (await self.claim("w")).actions
+        held = (await taken("claim", lambda: self.claim("w"))).actions
         await taken(
             "finish",
             lambda: engine.finish("d", "w", [Finish(one, Outcome.COMPLETED, b'{"a":1}') for one in held]),
         )
+
+    async def once(self) -> None:
+        """Every verb."""
+        engine, taken = self.engine, self.measured
+        await self.path()
+        await engine.enqueue("d", self.actions())
+        claim = await self.claim("w")
+        await taken("extend", lambda: engine.extend("d", "w"))
+        await taken("release", lambda: engine.release("d", "w", claim.actions))
+        again = (await self.claim("w")).actions
+        await engine.finish("d", "w", [Finish(one, Outcome.COMPLETED, b"{}") for one in again])
         unwanted = self.actions()
         await engine.enqueue("d", unwanted)
         await taken("cancel", lambda: engine.cancel("d", [(one.action_id, b"{}") for one in unwanted]))
@@ -163,14 +173,21 @@ async def data_bytes(redis: Any) -> int:
 
 
 async def main(url: str) -> dict[str, dict[str, float]]:
-    """Verbs, then sizes."""
+    """Verbs in full calls, those of every action also with one per call, then sizes."""
     async with Redis.from_url(url, protocol=2) as redis:
-        verbs = Verbs(redis)
+        verbs, alone = Verbs(redis), Verbs(redis, batch=1)
         await verbs.engine.extend("d", "w", register=True)
         for _ in range(CALLS):
             await verbs.once()
         await redis.flushdb()
-        return verbs.meter.result() | await sizes(redis)
+        await alone.engine.extend("d", "w", register=True)
+        for _ in range(LONE_CALLS):
+            await alone.path()
+        await redis.flushdb()
+        rows = verbs.meter.result()
+        for name, row in alone.meter.result().items():
+            rows[name] |= {f"alone_{figure}": value for figure, value in row.items()}
+        return rows | await sizes(redis)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import crash, noisy_rivals, peers
+from benchmarks import crash, noisy_rivals, peers, verbs
 from benchmarks.peers import OURS, Peer
 from benchmarks.plan import Plan
 from benchmarks.processes import ROOT
@@ -94,3 +95,16 @@ def test_ours_is_a_peer_too() -> None:
         order: dict[str, Any] = {"url": server.url, "count": 120, "tenants": 10, "kind": "large"}
         assert OURS.run("enqueue", **order)["bulk_per_s"] > 0
         assert OURS.run("drain", **order)["per_s"] > 0
+
+
+def test_the_servers_side_of_full_calls_and_of_lone_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verbs, "CALLS", 2)
+    monkeypatch.setattr(verbs, "LONE_CALLS", 20)
+    monkeypatch.setattr(verbs, "STORED", 1_000)
+    with fresh_server() as server:
+        rows = asyncio.run(verbs.main(server.url))
+    assert rows.keys() > {"enqueue", "claim", "extend", "release", "finish", "cancel", "promote", "reclaim"}
+    for name in ("enqueue", "claim", "finish"):
+        assert rows[name]["alone_commands_per_action"] > rows[name]["commands_per_action"] > 0
+        assert rows[name]["alone_us_per_action"] > 0
+    assert "alone_us_per_action" not in rows["cancel"]

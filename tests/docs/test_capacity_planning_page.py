@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks import report
 from tests.nooble_tasks.looking import Nooble
 
 ROOT = Path(__file__).parents[2]
@@ -68,3 +71,25 @@ def test_the_arithmetic_of_scale() -> None:
         PAGE.write_text(page.replace(head + shown, head + printed.getvalue()), encoding="utf-8")
     else:
         assert printed.getvalue() == shown
+
+
+def test_the_figures_of_scale_are_those_that_were_measured() -> None:
+    """They are copied from the results page: after `python -m benchmarks report` copy them anew."""
+    found = report.tables(json.loads(report.DATA.read_text(encoding="utf-8")))
+
+    def measured(scenario: str, subject: str, figure: str) -> float:
+        return found[scenario][subject][figure].median
+
+    page, figures = PAGE.read_text(encoding="utf-8"), dict[str, Any]()
+    [(_, code, _)] = _PYTHON.findall(page)
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(code, figures)
+    assert figures["server_us"] == {
+        tenants: round(measured("speed", f"ours, {tenants:,}", "server_us"), 2) for tenants in (100, 10_000)
+    }
+    assert figures["worker_us"] == round(measured("speed", "ours, 100", "worker_us"), 2)
+    assert figures["tenants_mb"] == round(measured("memory", "100,000 tenants", "memory_full_mb"))
+    few, many = (measured("scaling", tenants, "server_us_per_action") for tenants in ("10", "10,000"))
+    assert f"10 tenants in line and with 10,000 ({few:.0f} and {many:.0f} µs per action" in " ".join(
+        page.split()
+    )
