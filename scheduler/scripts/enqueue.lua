@@ -7,7 +7,7 @@
 --       actions: (tenant:tier, id, head, data)*; no tier: none is claimed; after a tier what few ask for, each on a
 --       line of its own: due_ms (or nothing), unique_key
 -- @include domain_tag
--- @defer entering enter_ready
+-- @defer entering_alone enter_alone
 -- @then any_actions
 -- REPLY: per action, or without a list of the only one, 1 (accepted in the tier it claims), '+<tier>' (accepted in that one), 0 (this id is already
 --        known), '=<id> <tier>' (that alive action is in its way), -1 (the stream's key holds something else),
@@ -59,7 +59,7 @@ repeat
   if type(entry) ~= 'string' then break end
   call('HSET', actions_key, id, stream .. ' ' .. entry)
   local enqueued = call('HINCRBY', counters_key, tier .. ':enqueued', '1')
-  if call('HINCRBY', waiting_key, stream, '1') == 1 then entering()(tier, {tenant}) end
+  if call('HINCRBY', waiting_key, stream, '1') == 1 then entering_alone()(tier, tenant) end
   if enqueued % 64 == 0 then -- a hash of small fields is searched from its first; one that ever had a large one, by name
     call('HSET', waiting_key, '', string.rep(' ', 65))
     call('HDEL', waiting_key, '')
