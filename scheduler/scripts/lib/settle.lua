@@ -6,7 +6,7 @@ local LOOKED_AFTER_MS = 5000 -- by then who cancelled has reached the children, 
 
 -- What ended for good in this call: forget where it is, remember its outcome for one to two duplicate
 -- windows, store its response, tell who asked.
-local ended = {unique_keys = {}, announced = {}, cancelled = {}}
+local ended = {unique_keys = {}, announced = {}, inline = {}, cancelled = {}}
 local ended_ids, ended_outcomes, ended_count = {}, {}, 0
 local call = redis.call -- looked up once, for it is needed for every action
 
@@ -42,7 +42,11 @@ local function settle_alike(how, ids, accepted, response_ttl_ms)
   local count, outcome, arguments = ended_count, how.outcome, ARGV
   local responses_at = how.reply_to ~= '-' and how.responses
   local lines = responses_at and how.reply_to ~= '*' and lines_for(how.reply_to)
-  local told, inline = lines and #lines, lines and inline_to(how.reply_to, how.last - how.first + 1)
+  local told, inline = lines and #lines, lines and ended.inline[how.reply_to]
+  if lines and not inline then
+    inline = inline_to(how.reply_to, how.last - how.first + 1)
+    ended.inline[how.reply_to] = inline
+  end
   for n = how.first, how.last do
     if accepted[n] == 1 then
       local id = ids[n]
