@@ -188,8 +188,13 @@ class Asked:
         if self._awaited is not None and not self._awaited.done():
             self._awaited.set_result(None)
         told, self._told = self._told, None
-        if told is not None and self._context is not None:
+        if told is None or self._context is None:
+            return
+        try:
             self._context.run(told, answer)  # not in that of whoever opened the connection
+        except Exception as error:  # is no other request's business
+            message = "who was told of replies failed; this is a bug of nooble-tasks"
+            self._loop.call_exception_handler({"message": message, "exception": error})
 
 
 async def _from_pool(pool: Any) -> Any:

@@ -192,15 +192,11 @@ class Turns:
         if answer is None or other or self._tasks:
             self._await(line, asked)
             return
-        ahead = False
         self._asked_for -= asked.slots
         if claim is not None:
             line.claims -= 1
             self._slots.lookahead.turned(asyncio.get_running_loop().time() - asked.at_s)
-        try:
-            ahead = self._use(line, asked, accepted, claim)
-        except Exception:
-            self._logger.exception("a turn broke off; this is a bug of nooble-tasks")
+        ahead = self._use(line, asked, accepted, claim)
         self._under_way -= ahead
         # What it brought begins before the turn counts as over: the next one hands in what has ended by then.
         asyncio.get_running_loop().call_soon(self._ended, line, not ahead)
@@ -241,19 +237,22 @@ class Turns:
 
     def _use(self, line: Line, asked: Asked, accepted: list[bool], claim: Claim | None) -> bool:
         """Start what an answer brought; whether the next turn may begin before that runs."""
-        self._failures = 0
-        self._note_refused(asked.finishes, accepted)
-        self.progress += len(asked.finishes)
-        ahead = False
-        if claim is not None and asked.still(line, self._worker_id()):
-            if sum([len(claimed.payload) for claimed in claim.actions]) > LARGE_BYTES:
-                # Where answers are large the next turn is asked for alone, but before what this one
-                # brought runs.
-                ahead = self._large = True
-                self._nudge()
-            elif claim.actions:
-                self._large = False
-            self._start(line, claim, asked.slots, asked)
+        self._failures, ahead = 0, False
+        try:
+            self._note_refused(asked.finishes, accepted)
+            self.progress += len(asked.finishes)
+            if claim is not None and asked.still(line, self._worker_id()):
+                if sum([len(claimed.payload) for claimed in claim.actions]) > LARGE_BYTES:
+                    # Where answers are large the next turn is asked for alone, but before what this one
+                    # brought runs.
+                    ahead = self._large = True
+                    self._nudge()
+                elif claim.actions:
+                    self._large = False
+                self._start(line, claim, asked.slots, asked)
+        except Exception:
+            self._logger.exception("a turn broke off; this is a bug of nooble-tasks")
+            line.unsure = True  # of what it brought a part may not run
         return ahead
 
     async def _follow(self, domain: str, version: int) -> None:

@@ -48,7 +48,11 @@ class Answer(Generic[T]):
             for reply in replies:
                 if isinstance(reply, Exception):
                     return told(None)
-            return told(self._usual(replies))
+            try:
+                answer = self._usual(replies)
+            except Exception:  # who awaits it meets the same, where there is somebody to handle it
+                answer = None
+            return told(answer)
 
         self._asked.tell(replied)
         return True

@@ -100,6 +100,32 @@ async def test_what_is_asked_is_on_its_way_before_anybody_awaits_it(shared: Mult
     assert isinstance(error, ResponseError)
 
 
+async def test_who_fails_when_it_is_told_harms_nobody_else(shared: Multiplexed) -> None:
+    await shared.execute_command("PING")
+    failed: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: failed.append(str(what["exception"])))
+
+    def fail(replies: Any) -> None:
+        raise IndexError("of its own")
+
+    first, last = shared.ask([("PING",)]), shared.ask([("ECHO", "x")])
+    assert first is not None
+    assert last is not None
+    first.tell(fail)
+    assert await last == [b"x"]
+    assert failed == ["of its own"]
+    first, last = shared.ask([("BLPOP", "none", 5)]), shared.ask([("ECHO", "x")])
+    assert first is not None
+    assert last is not None
+    first.tell(fail)
+    assert shared._line is not None
+    shared._line._transport.abort()
+    with pytest.raises(RedisConnectionError):
+        await last
+    assert failed == ["of its own"] * 2
+    asyncio.get_running_loop().set_exception_handler(None)
+
+
 async def test_who_asks_to_be_told_is_told_before_anybody_is_woken(shared: Multiplexed) -> None:
     await shared.execute_command("PING")
     order: list[Any] = []
