@@ -198,8 +198,11 @@ class Turns:
             self._slots.lookahead.turned(asyncio.get_running_loop().time() - asked.at_s)
         ahead = self._use(line, asked, accepted, claim)
         self._under_way -= ahead
-        # What it brought begins before the turn counts as over: the next one hands in what has ended by then.
-        asyncio.get_running_loop().call_soon(self._ended, line, not ahead)
+        if claim is None:
+            self._ended(line, True)
+        else:
+            # What it brought begins before the turn counts as over: the next one hands in what ended by then.
+            asyncio.get_running_loop().call_soon(self._ended, line, not ahead)
 
     def _ended(self, line: Line, was_under_way: bool) -> None:
         self._under_way -= was_under_way
