@@ -33,7 +33,7 @@ class BlockingPops:
     async def listen(self, keys: Iterable[bytes], take: Take) -> None:
         """Pop one after the other while ``take`` says so of each: of a list and its element, or of None.
 
-        What it sets off in the same round of the event loop is written before the next pop is: somebody
+        What it sets off for the next round of the event loop is written before the next pop is: somebody
         may wait for it. Nobody is woken for an element but whom it concerns.
         """
         command = ("BLPOP", *keys, self._block_s)
@@ -90,7 +90,6 @@ class _Listening:
             self.ended.set_exception(error)
             return
         if go_on:
-            # In the round after the next one: what it sets off in the next is written by then.
-            self._loop.call_soon(self._loop.call_soon, self._pop)
+            self._loop.call_soon(self._pop)  # after what it has set off for the next round
         else:
             self.ended.set_result(True)

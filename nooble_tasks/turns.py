@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -168,8 +167,7 @@ class Turns:
         self._under_way += 1
         line.turns += 1
         tell = getattr(asked.answer, "tell", None)
-        run = copy_context().run  # an answer arrives in that of whoever has connected: perhaps an attempt
-        if tell is None or not tell(lambda answer: run(self._told, line, asked, answer)):
+        if tell is None or not tell(partial(self._told, line, asked)):
             self._await(line, asked)
 
     def _await(self, line: Line, asked: Asked) -> None:

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextvars import Context, ContextVar
 from typing import Any
-
-MARK = ContextVar("mark", default="nobody's")
-SOMEBODYS = Context()
-SOMEBODYS.run(MARK.set, "somebody's")
 
 
 class Awaited:
@@ -34,5 +29,5 @@ class Told(Awaited):
             usual = future.exception() is None and not future.result().lost
             told(([True] * self.finishes, future.result()) if usual else None)
 
-        self.future.add_done_callback(answered, context=SOMEBODYS)
+        self.future.add_done_callback(answered)
         return True

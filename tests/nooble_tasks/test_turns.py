@@ -15,7 +15,7 @@ from nooble_tasks._engine import Claim, Claimed, Finish, Keys, ManualClock, Outc
 from nooble_tasks.line import Line
 from nooble_tasks.slots import Slots
 from nooble_tasks.turns import LARGE_BYTES, Turns
-from tests.nooble_tasks.answering import MARK, Awaited, Told
+from tests.nooble_tasks.answering import Awaited, Told
 
 NOTHING = Claim([], 0, False)
 
@@ -123,17 +123,6 @@ async def test_a_claim_that_found_nothing_ends_the_asking(table: Table) -> None:
     await table.answer(future, NOTHING)
     assert not table.turns.begin(quiet=False)
     assert table.turns.idle
-
-
-async def test_what_starts_knows_nothing_of_whoever_had_connected(
-    table: Table, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An attempt may have, when the connection had been lost."""
-    marks: list[str] = []
-    monkeypatch.setattr(table.line, "start", lambda each: marks.append(MARK.get()))
-    *_, future = await table.asked()
-    await table.answer(future, Claim([claimed("a")], 0, False))
-    assert marks == ["nobody's"]
 
 
 async def test_a_wake_up_during_a_claim_is_not_lost(table: Table) -> None:
