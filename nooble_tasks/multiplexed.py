@@ -269,7 +269,7 @@ class _Line(asyncio.Protocol):
             self._waiting.append((future, now_s))
         if self._watch is None and self._timeout_s is not None:
             self._watch = self._loop.call_later(self._timeout_s, self._look_for_overdue)
-        self._transport.write(request)
+        self._write(request)
 
     def _write(self, request: bytes) -> None:
         """At once where nothing waits to be written: an event loop may put off what it is given."""
