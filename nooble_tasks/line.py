@@ -173,7 +173,7 @@ class Line:
         task = attempt[0]
         if task not in self._watched:
             self._watched.add(task)
-            task.add_done_callback(partial(self._over, attempt))
+            task.add_done_callback(partial(self._over, attempt), context=self._slots.outside)
 
     def knows(self, action_id: str, token: int) -> bool:
         """Whether what this claim took runs or waits here or is to be handed in or given back.

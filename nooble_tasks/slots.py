@@ -42,7 +42,7 @@ class Slots:
         self._next: deque[_Waiting] = deque()
         self._soon: deque[_Waiting] = deque()  # these have slots
         self._beginning = False
-        self._outside: Context | None = None  # no attempt's
+        self.outside: Context | None = None  # no attempt's
         self.has_anterooms = False
         self._first_seen: _Waiting | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -78,7 +78,7 @@ class Slots:
 
     def enter(self, line: Line, actions: Iterable[Claimed]) -> None:
         """Let actions begin: now, soon, or as soon as it is their turn."""
-        self._outside = copy_context()
+        self.outside = copy_context()
         at_once = 0 if self._soon else _AT_ONCE
         free = 0 if self._next else self.size - self._taken
         for claimed in actions:
@@ -104,9 +104,9 @@ class Slots:
             line.start_late(claimed)
 
     def fill_from_inside(self) -> None:
-        """`fill` for an attempt that ends: what starts then is to know nothing of that one's context."""
-        if (self._next or self.has_anterooms) and self._outside is not None:
-            self._outside.run(self.fill)
+        """`fill` for an attempt that ends, or its thread: what starts is to know nothing of their context."""
+        if (self._next or self.has_anterooms) and self.outside is not None:
+            self.outside.run(self.fill)
 
     def held(self, line: Line) -> list[Claimed]:
         """What waits here of a line."""

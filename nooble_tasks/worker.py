@@ -90,7 +90,7 @@ class BaseWorker:
         for service in services:
             service.use_pools(self._pools)
         self._slots = Slots(self.concurrency)
-        self._pools.on_freed(self._slots.fill)
+        self._pools.on_freed(self._slots.fill_from_inside)
         self._rest = Rest(self._usual_turns)
         self._lines = {domain: self._line(domain, service) for domain, service in self._services.items()}
         self._membership = self._member(consumer_id_suffix or host_and_pid())

@@ -270,6 +270,21 @@ async def test_a_swallowed_cancellation_is_repeated(line: Probe, monkeypatch: py
     assert line.interrupted == [claimed()]
 
 
+@pytest.mark.parametrize("error", [BaseException("no Exception"), None], ids=["breaks", "cancels itself"])
+async def test_what_starts_when_another_breaks_off_knows_nothing_of_its_context(
+    line: Probe, error: BaseException | None
+) -> None:
+    line.slots.size, line.run.mark, line.run.error = 1, True, error
+    if error is None:
+        line.run.on_end = lambda: cast("asyncio.Task[Any]", asyncio.current_task()).cancel()
+    line.run.gate.set()
+    line.start(*map(claimed, "abc"))
+    while len(line.run.marks_found) < 3:
+        line.nudged.clear()
+        await asyncio.wait_for(line.nudged.wait(), 5)
+    assert line.run.marks_found == ["nobody's"] * 3
+
+
 @pytest.mark.parametrize(("why", "outcome"), [("cancel", Outcome.CANCELLED), ("time", Outcome.RETRY)])
 async def test_what_swallows_every_cancellation_is_ended_without_its_handler(
     line: Probe, monkeypatch: pytest.MonkeyPatch, why: str, outcome: Outcome
