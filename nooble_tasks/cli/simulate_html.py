@@ -109,13 +109,16 @@ def _comparison(reports: Sequence[simulation.Report]) -> str:
             title(report),
             duration(report.makespan_ms),
             used(report),
+            f"{report.peak_slots:,} of {report.workers * report.slots:,}",
             DASH if report.fairness is None else f"{report.fairness:.3f}",
             count(report.refused),
             count(report.timed_out),
         ]
         for report in reports
     ]
-    parts.append(_table(["", "makespan", "utilisation", "fairness", "refused", "cut off"], whole))
+    parts.append(
+        _table(["", "makespan", "utilisation", "most slots in use", "fairness", "refused", "cut off"], whole)
+    )
     for name, figure in _OF_TIERS:
         rows = [
             [title(report), *(DASH if tier is None else figure(tier) for tier in map(report.tier, tiers))]

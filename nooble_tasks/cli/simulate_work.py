@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ class Verdict(NamedTuple):
 
 
 class Smallest(NamedTuple):
-    """How many workers a policy needs to meet all targets; None: not even ``tried`` do, and ``why``."""
+    """How many workers a policy needs to meet all targets; None: not with the most ``tried``, and ``why``."""
 
     policy: str
     slots: int
@@ -139,24 +140,24 @@ async def _smallest(
     found = []
     for slots in sorted({fleet.slots for fleet in question.fleets}):
         tried = sorted(fleet.workers for fleet in question.fleets if fleet.slots == slots)
+        seen: dict[int, simulation.Report] = {}
+        at = partial(_seen, bench, policy, slots, seen)
         if len(tried) == 1:
-            workers = await simulation.smallest_fleet(
-                lambda workers, slots=slots: bench.report(policy, simulation.Fleet(workers, slots)),  # type: ignore[misc]
-                targets,
-                question.max_workers,
-            )
+            workers = await simulation.smallest_fleet(at, targets, question.max_workers)
         else:
-            workers = None
-            for count in reversed(tried):
-                report = await bench.report(policy, simulation.Fleet(count, slots))
-                if all(target.met(report) for target in targets):
-                    workers = count
-        most = question.max_workers if len(tried) == 1 else tried[-1]
-        why = ""
-        if workers is None:
-            why = _why_missed(await bench.report(policy, simulation.Fleet(most, slots)), targets)
-        found.append(Smallest(policy.source, slots, workers, most, why))
+            reports = [await at(count) for count in tried]
+            enough = (each.workers for each in reports if all(target.met(each) for target in targets))
+            workers = min(enough, default=None)
+        why = "" if workers else _why_missed(seen[max(seen)], targets)
+        found.append(Smallest(policy.source, slots, workers, max(seen), why))
     return found
+
+
+async def _seen(
+    bench: _Bench, policy: Policy, slots: int, seen: dict[int, simulation.Report], workers: int
+) -> simulation.Report:
+    seen[workers] = await bench.report(policy, simulation.Fleet(workers, slots))
+    return seen[workers]
 
 
 def _why_missed(report: simulation.Report, targets: Sequence[simulation.Target]) -> str:
@@ -167,6 +168,7 @@ def _why_missed(report: simulation.Report, targets: Sequence[simulation.Target])
             continue
         tier = report.tier(target.tier)
         words = f"{target.tier}.{target.measure} is {duration(target.value_ms(report))} there"
+        words += ", with slots always free" if report.had_a_free_slot else ""
         if tier and tier.refused:
             words += f", {sum(tier.refused.values()):,} are refused"
         elif tier and tier.held_ms:

@@ -60,19 +60,25 @@ def parse_target(text: str, tiers: Sequence[str]) -> Target:
 async def smallest_fleet(
     at: Callable[[int], Awaitable[Report]], targets: Sequence[Target], most: int
 ) -> int | None:
-    """The smallest number of workers that meets all targets; None when ``most`` of them do not.
+    """The smallest number of workers that meets all targets; None when no more than ``most`` of them do.
 
     ``at`` simulates that many. Doubles, then halves the interval: as long as more workers never make a target
-    worse, no smaller fleet meets it; one fewer than the answer was seen to miss it in any case.
+    worse, no smaller fleet meets it; one fewer than the answer was seen to miss it in any case. It ends with
+    the first fleet that misses a target although it always had a free slot: workers are not what is lacking.
     """
 
+    hopeless = False
+
     async def enough(workers: int) -> bool:
+        nonlocal hopeless
         report = await at(workers)
-        return all(target.met(report) for target in targets)
+        found = all(target.met(report) for target in targets)
+        hopeless = not found and report.had_a_free_slot
+        return found
 
     missed, tried = 0, 1
     while not await enough(tried):
-        if tried >= most:
+        if tried >= most or hopeless:
             return None
         missed, tried = tried, min(tried * 2, most)
     while tried - missed > 1:

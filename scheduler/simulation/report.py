@@ -16,6 +16,7 @@ Definitions, so that every figure can be computed by hand:
 * **makespan**: from the first arrival to the last end.
 * **utilisation**: used worker-seconds of those there were from the first arrival to the last one, or, when
   all arrive at once, to the last end.
+* **peak slots**: the most that were in use at one moment.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from .intervals import Intervals
@@ -105,7 +107,7 @@ class TierReport:
 
 @dataclass(frozen=True)
 class Report:
-    """One policy on one fleet. ``schedule_sha256``: of every start, in order."""
+    """One policy on one fleet. ``peak_slots``: most in use at once. ``schedule_sha256``: of all starts."""
 
     policy: str
     workers: int
@@ -117,6 +119,7 @@ class Report:
     queue_ms: Waits
     makespan_ms: int
     utilisation: float
+    peak_slots: int
     fairness: float | None
     starvation_ms: int
     schedule_sha256: str
@@ -126,6 +129,11 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
+
+    @property
+    def had_a_free_slot(self) -> bool:
+        """At every moment: nothing waited for one, and more workers would change nothing."""
+        return self.peak_slots < self.workers * self.slots
 
     def tier(self, name: str) -> TierReport | None:
         """One tier, None when nothing of it arrived."""
@@ -186,6 +194,7 @@ class _Sums:
             queue_ms=Waits.of(ran.queue_ms for ran in simulated.ran),
             makespan_ms=makespan_ms,
             utilisation=self._utilisation(last_ms),
+            peak_slots=_peak(simulated.ran),
             fairness=_fairness(tenants),
             starvation_ms=max((tenant.starvation_ms for tenant in tenants), default=0),
             schedule_sha256=_digest(simulated.ran),
@@ -274,6 +283,12 @@ class _Sums:
 def _fairness(tenants: Sequence[TenantReport]) -> float | None:
     index = jain([tenant.pace for tenant in tenants if tenant.started])
     return None if index is None else _rounded(index)
+
+
+def _peak(ran: Iterable[Ran]) -> int:
+    """Most that ran at once; what ends at a moment makes room for what starts then."""
+    changes = [change for each in ran for change in ((each.start_ms, 1), (each.end_ms, -1))]
+    return max(accumulate(change for _, change in sorted(changes)), default=0)
 
 
 def _rounded(value: float) -> float:

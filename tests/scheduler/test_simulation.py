@@ -279,6 +279,25 @@ async def test_the_search_finds_what_trying_all_finds(redis: Redis, most_ms: int
     assert len(tried) <= 7
 
 
+async def test_the_search_ends_where_a_slot_was_always_free(redis: Redis) -> None:
+    policy = """
+    default_tier = "t"
+    [tiers.t]
+    priority = 1
+    limits = ["2/minute"]
+    """
+    made, asked = load(*[(0, tenant, "t", 500) for tenant in ("a", "b") for _ in range(6)]), []
+
+    async def at(workers: int) -> Report:
+        asked.append(report_on(await play(redis, policy, made, workers, 1)))
+        return asked[-1]
+
+    assert await smallest_fleet(at, [parse_target("t.p99=1s", ["t"])], 256) is None
+    assert [each.workers for each in asked] == [1, 2, 4, 8]
+    assert [each.peak_slots for each in asked] == [1, 2, 4, 4]
+    assert asked[-1].had_a_free_slot
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
