@@ -46,9 +46,9 @@ async def test_who_says_that_it_swallowed_a_cancellation_leaves_nothing_behind(
 
 
 async def test_an_attempt_that_is_over_when_its_task_is_made(probe: Probe) -> None:
-    """With an eager task factory (Python 3.12)."""
+    """With an eager task factory, which Python has from 3.12 on."""
 
-    def eager(loop: asyncio.AbstractEventLoop, attempt: Any, **_: Any) -> Any:
+    def like_one(loop: asyncio.AbstractEventLoop, attempt: Any, **_: Any) -> Any:
         with pytest.raises(StopIteration) as stop:
             attempt.send(None)
         made = loop.create_future()
@@ -57,7 +57,7 @@ async def test_an_attempt_that_is_over_when_its_task_is_made(probe: Probe) -> No
 
     probe.run.gate.set()
     loop = asyncio.get_running_loop()
-    loop.set_task_factory(eager)
+    loop.set_task_factory(getattr(asyncio, "eager_task_factory", like_one))
     probe.start(claimed())
     loop.set_task_factory(None)
     assert await probe.outcomes() == [Outcome.COMPLETED]
