@@ -212,9 +212,12 @@ def _asked(
 
 
 def _can_be_written(page: Path) -> None:
-    """Before everything is computed; an existing page stays until there is another."""
+    """Before everything is computed; nothing is left of the try, and an earlier page stays until then."""
+    is_new = not page.exists()
     try:
         page.open("a", encoding="utf-8").close()
+        if is_new:
+            page.unlink()
     except OSError as error:
         raise Ended(f"{page}: cannot be written: {error.strerror or error}") from None
 

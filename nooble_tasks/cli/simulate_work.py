@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from nooble_tasks._engine import Policy, simulation
@@ -190,7 +191,7 @@ class _Bench:
         key = (policy.source, fleet)
         if key not in self._known:
             await self._redis.flushall()
-            title = f"{policy.source}, {fleet.workers} × {fleet.slots} slots"
+            title = f"{PurePath(policy.source).name}, {fleet.workers} × {fleet.slots} slots"
             with _progress(title, len(self._load.arrivals)) as progress:
                 done = await simulation.simulate(self._redis, self._load, policy, fleet, progress=progress)
             self._known[key] = simulation.report_on(done)

@@ -186,6 +186,15 @@ async def test_what_is_wrong_is_told(here: Nooble, arguments: tuple[str, ...], c
     assert "Traceback" not in done.err
 
 
+async def test_a_page_is_not_begun_before_there_is_something_to_write(here: Nooble, folder: Path) -> None:
+    (folder / "old.html").write_text("last week", encoding="utf-8")
+    for name in ("old.html", "new.html"):
+        done = await here(*TRACE, "--tier-rule", "fixed:glod", "--html", name)
+        assert done.code == 1
+    assert (folder / "old.html").read_text(encoding="utf-8") == "last week"
+    assert not (folder / "new.html").exists()
+
+
 class Page(HTMLParser):
     """Everything that opens is closed, and nothing is fetched from elsewhere."""
 
