@@ -70,6 +70,7 @@ class Membership:
         await self._bus.policies.join(self._domains, by=f"worker {self._name}")
         for domain in self._domains:
             await engine.extend(domain, self.worker_id, register=True)
+        self._again = False
         await self._describe()
 
         def from_thread(call: Callable[..., None], *args: Any) -> None:
@@ -94,6 +95,7 @@ class Membership:
         self._mailbox.start()
         self._watchdog = Watchdog(self._bus.settings.blocked_loop_s, self._heartbeat.step_aside)
         self._watchdog.start()
+        self._begin_to_announce()  # what was said while Redis was told
 
     async def part(self) -> None:
         """Stop heartbeat and mailbox; the leases are left as they are."""
@@ -113,7 +115,10 @@ class Membership:
         """Tell Redis how far this worker is on its way out, and that it is not to be woken for work."""
         self._claims = phase.claims
         self._again = True
-        if self._heartbeat is not None and self._announcing is None:
+        self._begin_to_announce()
+
+    def _begin_to_announce(self) -> None:
+        if self._again and self._heartbeat is not None and self._announcing is None:
             self._announcing = asyncio.create_task(self._announce(), name="nooble-announce")
 
     async def _announce(self) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from nooble_tasks import CommonAppSettings, membership
-from nooble_tasks._engine import scripts
+from nooble_tasks._engine import roster, scripts
 from nooble_tasks.bus import Bus
 from nooble_tasks.heartbeat import Heartbeat
 from nooble_tasks.membership import Membership
+from nooble_tasks.phase import Phase
 
 
 async def test_a_late_word_about_an_earlier_lease_is_not_about_this_one(
@@ -47,6 +48,38 @@ async def test_a_late_word_about_an_earlier_lease_is_not_about_this_one(
         words[1]("some")
         await asyncio.sleep(0)
         assert lost == ["some"]
+    finally:
+        await member.part()
+        await bus.close()
+
+
+async def test_who_is_quieted_while_it_joins_is_said_to_be_quiet(
+    redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = Bus.of(redis, CommonAppSettings(service_name="some_service", domain_name="some"))
+    member = Membership(
+        bus,
+        "some_worker",
+        ["some"],
+        owns_something=lambda: True,
+        deliver=lambda domain, message: None,
+        on_lost=lambda domain: None,
+        about=dict,
+    )
+    describe, phase, said = roster.describe, Phase(1.0, lambda: member.announce(phase)), asyncio.Event()
+
+    async def described(*args: Any, claims: bool) -> None:
+        await describe(*args, claims=claims)
+        if claims:
+            phase.quiet()  # the word that it claims is out already
+        else:
+            said.set()
+
+    monkeypatch.setattr(roster, "describe", described)
+    await bus.ready()
+    try:
+        await member.join()
+        await asyncio.wait_for(said.wait(), 5)
     finally:
         await member.part()
         await bus.close()
