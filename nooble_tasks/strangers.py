@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from ._engine import Claimed, Engine
 from .line import Line
+
+LATER_S = (30.0, 150.0)
+"""A request that is stuck on its way, in a network that is cut or in a proxy, may still arrive when its
+connection has long been given up: about so long does a system go on sending what is left of one."""
+
+
+def doubt(line: Line) -> None:
+    """The answer to a claim got lost: stock is to be taken at once, and again later."""
+    if not line.unsure:
+        for delay_s in LATER_S:
+            asyncio.get_running_loop().call_later(delay_s, _doubt_again, line)
+    line.unsure = True
+
+
+def _doubt_again(line: Line) -> None:
+    line.unsure = True
+    line.look_again()
 
 
 async def give_back_strangers(engine: Engine, line: Line, worker_id: str, logger: logging.Logger) -> None:

@@ -16,7 +16,7 @@ from .asking import Asked, ask
 from .children import ChildrenCanceller
 from .line import Line
 from .slots import Slots
-from .strangers import give_back_strangers
+from .strangers import doubt, give_back_strangers
 
 IN_FLIGHT = 2  # while Redis answers one turn, what the other brought runs
 LARGE_BYTES = 65_536
@@ -223,7 +223,8 @@ class Turns:
         except Exception as error:
             if asked.still(line, self._worker_id()):
                 line.ended[:0] = asked.finishes  # handing in twice is harmless: the second time is refused
-                line.unsure = line.unsure or slots > 0
+                if slots > 0:
+                    doubt(line)
             await self._back_off(error)
             if not isinstance(error, _ERRORS):
                 raise

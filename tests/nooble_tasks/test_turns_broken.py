@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
+from nooble_tasks import strangers
+from nooble_tasks import turns as turns_module
 from nooble_tasks._engine import Claim, Claimed
 from tests.nooble_tasks.answering import Awaited, Told
 from tests.nooble_tasks.test_turns import Table, claimed
@@ -40,3 +44,22 @@ async def test_what_does_not_begin_is_given_back(
     assert table.turns.begin(quiet=False)
     await table.turns.settle()
     assert (sorted(table.engine.released), table.line.running, table.line.unsure) == (["b", "c"], 1, False)
+
+
+async def test_what_a_claim_took_that_arrived_after_stock_was_taken_is_given_back(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its request was stuck on its way when its connection was given up."""
+    monkeypatch.setattr(strangers, "LATER_S", (0.05,))
+    monkeypatch.setattr(turns_module, "_BACKOFF_S", (0.0,))
+    _, _, _, answer = await table.asked()
+    await table.answer(answer, RedisConnectionError("cut"))
+    assert table.turns.begin(quiet=False)
+    await table.turns.settle()
+    assert (table.engine.released, table.line.unsure) == ([], False)
+    table.engine.owned = {b"late": b"1 acme:enterprise 1-1 1"}
+    table.nudged.clear()
+    await asyncio.wait_for(table.nudged.wait(), 5)
+    assert table.turns.begin(quiet=False)
+    await table.turns.settle()
+    assert (table.engine.released, table.line.unsure) == (["late"], False)
