@@ -323,9 +323,11 @@ class History:
                 await self.claim(worker, 10)
             if not self.owned:
                 return
-            for worker, action in [*self.owned.values()]:
-                await self.world.finish(action, worker=worker)
-                self._forget(worker, action)
+            for worker in ("w1", "w2"):
+                actions = [action for owner, action in self.owned.values() if owner == worker]
+                await self.world.finish(*actions, worker=worker, response=b"r")
+                for action in actions:
+                    self._forget(worker, action)
 
     def _tier(self, number: int) -> str:
         return self.tiers[number % len(self.tiers)]
