@@ -51,8 +51,7 @@ class Line:
         self.claimable = True
         self.wakes = 0
         self.woken = False
-        self.claims = 0
-        self.turns = 0
+        self.claims = self.turns = 0
         self.returns = 0
         self.leases_lost = 0
         self.unsure = False
@@ -130,6 +129,7 @@ class Line:
         earlier = self._attempts.get(claimed.action_id)
         if earlier is not None:  # somebody else copied its entry: what the first claim brought is void
             self._cancel(earlier, LeaseLost())
+            self._take_out(claimed.action_id)
         loop, limit_s = asyncio.get_running_loop(), self.executor.limit_s(claimed)
         until_s = loop.time() + limit_s
         runs = self._attempt(claimed, limit_s)
@@ -254,14 +254,14 @@ class Line:
             await asyncio.sleep(0)  # let the callbacks of what ended run
 
     def _give_up(self) -> None:
-        for action_id, (task, claimed, *_) in self._attempts.items():
+        for action_id, (task, claimed, *_) in list(self._attempts.items()):
             _log.error(
                 "the handler of %s swallows every cancellation; action %s is given back while it runs on",
                 *(claimed.action_type, action_id),
             )
+            self._take_out(action_id)
             self._stopped(claimed)
             self.given_up.append(task)
-        self._attempts.clear()
 
     def abandon(self) -> None:
         """Everything here belongs to others now: stop it and forget its outcomes."""
@@ -274,8 +274,7 @@ class Line:
         self.ended.clear()
         self.interrupted.clear()
         self.begun.clear()
-        self.unsure = False
-        self.claimable = True
+        self.unsure, self.claimable = False, True
         self.leases_lost += 1
 
     def _stop_overdue(self) -> None:
@@ -306,19 +305,24 @@ class Line:
         task, claimed, limit_s, _ = attempt
         if self._attempts.get(claimed.action_id) is not attempt:
             return
-        del self._attempts[claimed.action_id]
-        self._cancelling.discard(claimed.action_id)
-        self._overdue.discard(claimed.action_id)
+        self._take_out(claimed.action_id)
         self.given_up.append(task)
         _log.error(
             "the handler of %s swallows every cancellation; action %s ends while it runs on: %s",
             *(claimed.action_type, claimed.action_id, reason),
         )
-        cancelled = isinstance(reason, ActionCancelled)
-        executor = self.executor
+        executor, cancelled = self.executor, isinstance(reason, ActionCancelled)
         self.ended.append(executor.cancelled(claimed) if cancelled else executor.timed_out(claimed, limit_s))
         self._slots.fill()
         self._nudge()
+
+    def _take_out(self, action_id: str) -> tuple[bool, bool]:
+        """What is noted of an attempt is nothing of a later one's; whether it was cancelled, or overdue."""
+        del self._attempts[action_id]
+        noted = action_id in self._cancelling, action_id in self._overdue
+        self._cancelling.discard(action_id)
+        self._overdue.discard(action_id)
+        return noted
 
     def _over(self, attempt: _Attempt, task: asyncio.Task[Finish]) -> None:
         _, claimed, limit_s, _ = attempt
@@ -328,15 +332,11 @@ class Line:
             self.given_up.remove(task)
             self._nudge()  # there may be a slot again
         abandoned = self._attempts.get(claimed.action_id) is not attempt
-        if not abandoned:
-            del self._attempts[claimed.action_id]
+        asked_to_cancel, overdue = (False, False) if abandoned else self._take_out(claimed.action_id)
         self._slots.fill()
         if abandoned:
             task.cancelled() or task.exception()  # look at it, so that nobody reports it as unseen
             return
-        asked_to_cancel, overdue = (claimed.action_id in each for each in (self._cancelling, self._overdue))
-        self._cancelling.discard(claimed.action_id)
-        self._overdue.discard(claimed.action_id)
         if not task.cancelled():
             error = task.exception()
             self._completed(task.result() if error is None else self.executor.broken(claimed, error))

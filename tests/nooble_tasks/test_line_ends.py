@@ -62,3 +62,34 @@ async def test_an_attempt_that_is_over_when_its_task_is_made(probe: Probe) -> No
     loop.set_task_factory(None)
     assert await probe.outcomes() == [Outcome.COMPLETED]
     assert probe.running == 0
+
+
+async def test_what_takes_the_place_of_a_cancelled_attempt_can_be_cancelled_as_well(probe: Probe) -> None:
+    probe.run.swallow = 2
+    probe.start(claimed())
+    await asyncio.sleep(0)
+    probe.cancel("a")
+    await asyncio.wait_for(probe.run.swallowed.wait(), 5)
+    probe.start(claimed()._replace(token=2))  # somebody else copied its entry
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    probe.cancel("a")
+    assert await probe.outcomes() == [Outcome.CANCELLED]
+    assert probe.running == 0
+    probe.run.gate.set()  # for the first, which swallows what it is told
+
+
+async def test_what_is_given_up_does_not_count_as_overdue(
+    probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe.run.swallow, probe.run.limit = 2, 0.01
+    probe.start(claimed())
+    await asyncio.wait_for(probe.run.swallowed.wait(), 5)
+    assert probe.overdue == 1
+    await probe.interrupt(give_up_s=0.01)
+    assert (probe.running, probe.overdue) == (0, 0)
+    assert [each.action_id for each in probe.interrupted] == ["a"]
+    [task] = probe.given_up
+    probe.run.swallow = 0
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
