@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from contextvars import Context
 from itertools import chain
 from typing import Any
 
@@ -62,7 +63,8 @@ class ReplyListener:
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(domain, {}).setdefault(action_id, []).append(future)
         if self._reader is None or self._reader.done():
-            self._reader = asyncio.create_task(self._read(), name="nooble-replies")
+            # In a context of its own: it outlives whoever waits first, perhaps the attempt of some tenant.
+            self._reader = Context().run(asyncio.create_task, self._read(), name="nooble-replies")
         return future
 
     def forget(self, domain: str, action_id: str, future: asyncio.Future[bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from contextvars import ContextVar
 from typing import cast
 
 import pytest
@@ -43,4 +44,24 @@ async def test_who_comes_while_the_reader_ends_is_answered(
         await cast("Awaitable[int]", redis.rpush("nooble:shop:notify:caller", b"second\nanswer"))
         assert await future == b"answer"
     listener.forget("shop", "second", future)
+    await listener.close()
+
+
+async def test_the_reader_knows_nothing_of_whoever_waits_first(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the attempt of a tenant, in whose name nothing is to be said when that is over."""
+    mark = ContextVar("mark", default="nobody's")
+    listener = replies.ReplyListener(redis, Keys(), "caller")
+    found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def read_once() -> bool:
+        found.set_result(mark.get())
+        await asyncio.Event().wait()
+        return True
+
+    monkeypatch.setattr(listener, "_read_once", read_once)
+    mark.set("somebody's")
+    listener.expect("shop", "first")
+    assert await asyncio.wait_for(found, 10) == "nobody's"
     await listener.close()
