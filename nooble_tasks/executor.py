@@ -29,9 +29,7 @@ MAX_ATTEMPTS = 20
 workers besides, is never finished; it goes to the dead letters unrun."""
 
 _UNKNOWN_TIER_S = 60.0  # for a tier that the policy no longer has
-_MOST_LIMITS = (
-    1_000  # remembered, as many as kinds of actions usually are; types are what strangers make of them
-)
+_MOST_LIMITS = 1_000  # remembered; there is one per kind of action, and strangers may make up types
 
 
 class Executor:
