@@ -288,6 +288,8 @@ class _Line(asyncio.Protocol):
         gets, waiting, refused = self._parser.gets, self._waiting, False
         try:
             while (reply := gets()) is not False:  # which says that there is no whole reply
+                if type(reply) is hiredis.PushNotification:
+                    continue  # RESP3, which redis-py 8 speaks unless told otherwise: nobody asked for it
                 future, _ = waiting.popleft()
                 if not future.done():
                     future.set_result(reply)

@@ -235,6 +235,15 @@ async def test_who_asked_first_goes_on_first_also_where_answers_come_before_a_ta
     assert order == [1, 2]
 
 
+async def test_what_the_server_says_unasked_is_nobodys_reply(shared: Multiplexed, redis: Redis) -> None:
+    await shared.execute_together([("HELLO", 3), ("CLIENT", "TRACKING", "ON")])
+    line = shared._line
+    for value in (b"1", b"2", b"3"):
+        await redis.set("tracked", value)  # from the second time on the server tells the shared connection
+        assert await shared.execute_command("GET", "tracked") == value
+    assert shared._line is line
+
+
 async def test_an_error_reply_is_raised_and_the_next_call_works(shared: Multiplexed) -> None:
     with pytest.raises(ResponseError, match="unknown command"):
         await shared.execute_command("NONSENSE")
