@@ -220,6 +220,8 @@ class Maintenance(Loop):
         """A server's clock that was ahead has left traces."""
         if self._steady_s() >= self._look_at_time_at_s:
             self._look_at_time_at_s = self._steady_s() + _LOOK_AT_TIME_EVERY_S * random.uniform(0.8, 1.0)
+            first, others = self._set_backs[:1], self._set_backs[1:]
+            self._set_backs = others + first  # what breaks one keeps no other from its turn
             for each in self._set_backs:
                 await each.look()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 from scheduler import Outcome, Retention
 from scheduler.errors import ScriptError
@@ -213,3 +214,18 @@ async def test_rounds_mend_what_a_clock_that_was_ahead_has_written(world: World)
     assert await world.claim_ids() == []
     await for_minutes(3)
     assert len(await world.claim_ids(slots=400)) == 200
+
+
+async def test_a_domain_whose_time_cannot_be_read_keeps_no_other_from_its_turn(world: World) -> None:
+    steady = Steady()
+    rounds = Maintenance(world.engine, [world.domain, "other"], steady_s=steady)
+    await world.redis.hset(world.key("latest_time"), "foreign", "1")
+    errors = 0
+    for _ in range(4):
+        steady.now_s += 61
+        try:
+            await rounds.tick()
+        except ResponseError:
+            errors += 1
+    assert errors == 4
+    assert await world.redis.exists(world.keys.of("latest_time", "other"))
