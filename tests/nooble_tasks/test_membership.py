@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,21 @@ from nooble_tasks.bus import Bus
 from nooble_tasks.heartbeat import Heartbeat
 from nooble_tasks.membership import Membership
 from nooble_tasks.phase import Phase
+
+
+def a_member(redis: Any, on_lost: Callable[[str], None] = lambda domain: None) -> tuple[Bus, Membership]:
+    """A worker's, in the domain `some`; and the bus it is on."""
+    bus = Bus.of(redis, CommonAppSettings(service_name="some_service", domain_name="some"))
+    member = Membership(
+        bus,
+        "some_worker",
+        ["some"],
+        owns_something=lambda: True,
+        deliver=lambda domain, message: None,
+        on_lost=on_lost,
+        about=dict,
+    )
+    return bus, member
 
 
 async def test_a_late_word_about_an_earlier_lease_is_not_about_this_one(
@@ -28,16 +44,7 @@ async def test_a_late_word_about_an_earlier_lease_is_not_about_this_one(
 
     monkeypatch.setattr(membership, "Heartbeat", Talkative)
     lost: list[str] = []
-    bus = Bus.of(redis, CommonAppSettings(service_name="some_service", domain_name="some"))
-    member = Membership(
-        bus,
-        "some_worker",
-        ["some"],
-        owns_something=lambda: True,
-        deliver=lambda domain, message: None,
-        on_lost=lost.append,
-        about=dict,
-    )
+    bus, member = a_member(redis, lost.append)
     await bus.ready()
     try:
         await member.join()
@@ -56,16 +63,7 @@ async def test_a_late_word_about_an_earlier_lease_is_not_about_this_one(
 async def test_who_is_quieted_while_it_joins_is_said_to_be_quiet(
     redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bus = Bus.of(redis, CommonAppSettings(service_name="some_service", domain_name="some"))
-    member = Membership(
-        bus,
-        "some_worker",
-        ["some"],
-        owns_something=lambda: True,
-        deliver=lambda domain, message: None,
-        on_lost=lambda domain: None,
-        about=dict,
-    )
+    bus, member = a_member(redis)
     describe, phase, said = roster.describe, Phase(1.0, lambda: member.announce(phase)), asyncio.Event()
 
     async def described(*args: Any, claims: bool) -> None:
@@ -90,16 +88,7 @@ async def test_scripts_are_composed_before_the_worker_runs(
 ) -> None:
     """What waits for a worker's start waits for Redis alone."""
     scripts.load.cache_clear()
-    bus = Bus.of(redis, CommonAppSettings(service_name="some_service", domain_name="some"))
-    Membership(
-        bus,
-        "some_worker",
-        ["some"],
-        owns_something=lambda: True,
-        deliver=lambda domain, message: None,
-        on_lost=lambda domain: None,
-        about=dict,
-    )
+    a_member(redis)
 
     def read(name: str) -> str:
         raise AssertionError(f"{name} is read only now")
